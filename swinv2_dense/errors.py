@@ -1,0 +1,16 @@
+"""The one exception for mistakes a user can mend."""
+
+from __future__ import annotations
+
+__all__ = ["UserError"]
+
+
+class UserError(ValueError):
+    """A mistake in a config, a file or an environment, told in one line.
+
+    The message says what is wrong, which config key or file, and what to do. The programs in ``tools/`` print it as
+    ``error: <message>`` and exit with status 1; from Python it is an ordinary ``ValueError``.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
