@@ -1,0 +1,171 @@
+"""How a map is cut into windows. The only place that decides clamp, shift and what happens at the border.
+
+The authors roll a shifted map round its border, cut it into full windows and mask away the pairs that the roll brought
+together. What the mask leaves is plain: along every axis the map is cut at ``shift, shift + W, shift + 2W, ...`` and
+tokens attend inside a cell. So we cut there. Cells at the border are smaller windows, nothing is rolled, masked or
+computed in vain, and a map that is no multiple of the window needs no padding tokens: its last cell is just smaller.
+
+Along one axis there are at most three sizes of cell (first, interior, last; first and last agree where the map is a
+multiple of an even window), so a map has few *kinds* of window, and all windows of a kind are one batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Kind", "Piece", "WindowGrid", "merge", "partition", "window_grid"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A box of the map that holds ``counts`` adjacent windows of one shape, beginning at token ``starts``."""
+
+    starts: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """All windows of one shape, in tokens per axis."""
+
+    shape: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in one window."""
+        return math.prod(self.shape)
+
+    @property
+    def windows(self) -> int:
+        """Windows of this kind in one map."""
+        return sum(math.prod(piece.counts) for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """A map of ``size`` tokens cut into windows of at most ``window`` tokens per axis."""
+
+    size: tuple[int, ...]
+    window: tuple[int, ...]
+    kinds: tuple[Kind, ...]
+
+    @property
+    def is_one_window(self) -> bool:
+        return self.size == self.window
+
+
+def _cells(size: int, window: int, shifted: bool) -> dict[int, list[tuple[int, int]]]:
+    """Cell length -> [(start, count), ...] along one axis."""
+    if size <= window:
+        return {size: [(0, 1)]}
+    first = window // 2 if shifted else 0
+    count, last = divmod(size - first, window)
+    cells: dict[int, list[tuple[int, int]]] = {}
+    for length, start, n in ((window, first, count), (first, 0, 1), (last, size - last, 1)):
+        if length and n:
+            cells.setdefault(length, []).append((start, n))
+    return cells
+
+
+@lru_cache(maxsize=4096)
+def _window_grid(size: tuple[int, ...], window: tuple[int, ...], shifted: bool) -> WindowGrid:
+    axes = [_cells(s, w, shifted) for s, w in zip(size, window, strict=True)]
+    kinds = []
+    for shape in product(*axes):
+        runs = product(*(cells[length] for cells, length in zip(axes, shape, strict=True)))
+        kinds.append(Kind(shape, tuple(Piece(*zip(*run, strict=True)) for run in runs)))
+    return WindowGrid(size, tuple(map(min, size, window)), tuple(kinds))
+
+
+def window_grid(size: tuple[int, ...], window: tuple[int, ...], *, shifted: bool) -> WindowGrid:
+    """Cut a map of ``size`` tokens (one number an axis) into windows of ``window`` tokens.
+
+    An axis no longer than its window is one window without shift; any other is shifted by ``window // 2`` where
+    ``shifted`` (section 3.1; shifted windows are Swin V1's).
+    """
+    if torch.compiler.is_compiling():  # the tracer follows plain Python, but warns of caches
+        return _window_grid.__wrapped__(size, window, shifted)
+    return _window_grid(size, window, shifted)
+
+
+def _pairs(x: Tensor, tokens: Tensor, grid: WindowGrid) -> Iterator[tuple[Tensor, Tensor]]:
+    """For every piece its box of the map and its rows of the token list, as two views of one shape.
+
+    ``x`` is B x *size x C, ``tokens`` (B * prod(size)) x C; the views are B x *counts x *shape x C.
+    """
+    batch, channels, rank = x.shape[0], x.shape[-1], len(grid.size)
+    order = (0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1)
+    row = 0
+    for kind in grid.kinds:
+        for piece in kind.pieces:
+            box = x
+            for axis, (start, n, w) in enumerate(zip(piece.starts, piece.counts, kind.shape, strict=True)):
+                box = box.narrow(1 + axis, start, n * w)
+            split = [length for pair in zip(piece.counts, kind.shape, strict=True) for length in pair]
+            # B, n1*w1, n2*w2, ..., C -> B, n1, w1, n2, w2, ..., C -> B, n1, n2, ..., w1, w2, ..., C
+            box = box.view(batch, *split, channels).permute(order)
+            rows = batch * math.prod(split)
+            yield box, tokens.narrow(0, row, rows).view(box.shape)
+            row += rows
+
+
+def _gather(x: Tensor, grid: WindowGrid) -> Tensor:
+    tokens = x.new_empty(x.shape[:-1].numel(), x.shape[-1])
+    for box, rows in _pairs(x, tokens, grid):
+        rows.copy_(box)
+    return tokens
+
+
+def _scatter(tokens: Tensor, grid: WindowGrid, batch: int) -> Tensor:
+    x = tokens.new_empty(batch, *grid.size, tokens.shape[-1])
+    for box, rows in _pairs(x, tokens, grid):
+        box.copy_(rows)
+    return x
+
+
+class _Partition(torch.autograd.Function):
+    """One copy each way: autograd's own way back through slices would fill and add a whole map for every piece."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, grid: WindowGrid) -> Tensor:
+        ctx.grid, ctx.batch = grid, x.shape[0]
+        return _gather(x, grid)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return merge(grad, ctx.grid, ctx.batch), None
+
+
+class _Merge(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, grid: WindowGrid, batch: int) -> Tensor:
+        ctx.grid = grid
+        return _scatter(tokens.contiguous(), grid, batch)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return partition(grad, ctx.grid), None, None
+
+
+def partition(x: Tensor, grid: WindowGrid) -> Tensor:
+    """B x *size x C -> T x C, T = B * prod(size): kind after kind, window after window, row-major inside a window."""
+    x = x.contiguous()
+    if grid.is_one_window:
+        return x.view(-1, x.shape[-1])
+    return _Partition.apply(x, grid) if torch.is_grad_enabled() else _gather(x, grid)
+
+
+def merge(tokens: Tensor, grid: WindowGrid, batch: int) -> Tensor:
+    """T x C -> B x *size x C, the inverse of :func:`partition`."""
+    if grid.is_one_window:
+        return tokens.reshape(batch, *grid.size, -1)
+    return _Merge.apply(tokens, grid, batch) if torch.is_grad_enabled() else _scatter(tokens.contiguous(), grid, batch)

@@ -1,0 +1,179 @@
+"""SwinV2 as an OpenMMLab backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from swinv2_dense.checkpoint import adapt_state_dict, load_pretrained
+from swinv2_dense.errors import UserError
+from swinv2_dense.layers import PatchEmbed, SwinStage
+from swinv2_dense.models.archs import Windows, arch_of, windows_per_stage
+from swinv2_dense.registry import MODELS
+
+__all__ = ["SwinTransformerV2"]
+
+
+@MODELS.register_module()
+class SwinTransformerV2(BaseModule):
+    """Swin Transformer V2 (arXiv 2111.09883), features of every stage.
+
+    A B x 3 x H x W image of any H, W (pixels) becomes B x C_i x H_i x W_i at strides 4, 8, 16, 32 (ceil division),
+    taken before patch merging and normalised by ``norm{i}``. Classification weights carry only the last of these norms.
+
+    Weights of any publisher load by ``init_cfg=dict(type='Pretrained', checkpoint=...)``, ``load_from``,
+    :meth:`load_state_dict` or :func:`swinv2_dense.checkpoint.load_pretrained`, and bring their pre-training window with
+    them; the window they are used with is ``window_size``'s.
+
+    Args:
+        arch: 'tiny', 'small', 'base', 'large', 'huge', 'giant' or their first letters, or a dict with ``embed_dims``,
+            ``depths``, ``num_heads`` and optionally ``extra_norm_every_n_blocks``.
+        patch_size: pixels per token, an int or (h, w).
+        window_size: tokens; an int, (h, w), or one of these per stage. A map no larger is one window.
+        pretrained_window_size: as ``window_size``, the window of the pre-training (section 3.3); None for what the
+            loaded weights say, or the window itself when training from scratch.
+        qkv_bias: learn a bias of queries and values (keys have none).
+        drop_path_rate: stochastic depth of the last block; the first has 0.
+        out_indices: stages to return.
+        frozen_stages: 0 freezes the patch embedding, n also the first n stages and their norms, -1 nothing.
+        with_cp: activation checkpointing per block (section 3.5).
+        pad_attention: 'mask': windows at the border are smaller and tokens attend to tokens alone. 'zeros': maps are
+            padded with zeros that take part in attention, as in Hugging Face's and MMPretrain's models.
+
+    Raises:
+        UserError: an argument is out of its range; names it.
+    """
+
+    # What a variant with other axes sets: how many there are, and which of them patch merging halves.
+    axes = ("y", "x")
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = "tiny",
+        *,
+        in_channels: int = 3,
+        patch_size: int | Sequence[int] = 4,
+        window_size: Windows = 8,
+        pretrained_window_size: Windows | None = None,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        pad_attention: str = "mask",
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        spec, rank = arch_of(arch), len(self.axes)
+        stages = len(spec.depths)
+        self.arch, self.embed_dims, self.depths, self.num_heads = arch, spec.embed_dims, spec.depths, spec.num_heads
+        self.num_layers = stages
+        self.num_features = [spec.embed_dims * 2**i for i in range(stages)]
+        self.in_channels, self.out_indices, self.frozen_stages = in_channels, tuple(out_indices), frozen_stages
+        if not self.out_indices or any(i not in range(stages) for i in self.out_indices):
+            raise UserError(f"out_indices={tuple(out_indices)} must name stages 0 to {stages - 1}")
+        if frozen_stages not in range(-1, stages + 1):
+            raise UserError(f"frozen_stages={frozen_stages} must lie between -1 (nothing) and {stages} (everything)")
+        if pad_attention not in ("mask", "zeros"):
+            raise UserError(f"pad_attention={pad_attention!r} must be 'mask' or 'zeros'")
+        self.patch_size = windows_per_stage(patch_size, 1, rank, "patch_size")[0]
+        self.window_size = windows_per_stage(window_size, stages, rank, "window_size")
+        self.pretrained_window_given = (
+            None
+            if pretrained_window_size is None
+            else windows_per_stage(pretrained_window_size, stages, rank, "pretrained_window_size")
+        )
+
+        self.patch_embed = PatchEmbed(in_channels, spec.embed_dims, self.patch_size)
+        self.pos_drop = nn.Dropout(drop_rate)
+        rates = torch.linspace(0, drop_path_rate, sum(spec.depths), device="cpu").split(spec.depths)
+        self.layers = nn.ModuleList(
+            SwinStage(
+                self.num_features[i],
+                spec.num_heads[i],
+                self.window_size[i],
+                (self.pretrained_window_given or self.window_size)[i],
+                drop_path=rates[i].tolist(),
+                mlp_ratio=mlp_ratio,
+                qkv_bias=qkv_bias,
+                drop=drop_rate,
+                attn_drop=attn_drop_rate,
+                pad_attention=pad_attention,
+                extra_norm_every_n_blocks=spec.extra_norm_every_n_blocks,
+                downsample=i < stages - 1,
+                with_cp=with_cp,
+            )
+            for i in range(stages)
+        )
+        for i in self.out_indices:
+            self.add_module(f"norm{i}", nn.LayerNorm(self.num_features[i]))
+        self.apply(_init_linear)
+        self._freeze()
+        self.register_load_state_dict_pre_hook(_adapt)
+
+    @property
+    def pretrained_window_size(self) -> tuple[tuple[int, ...], ...]:
+        """Pre-training window of every stage, in tokens."""
+        return tuple(stage.blocks[0].attn.cpb_mlp.pretrained_window for stage in self.layers)
+
+    def set_pretrained_window_size(self, windows: Sequence[tuple[int, ...]]) -> None:
+        """Tell every stage the window (tokens per axis) that its weights were pre-trained with."""
+        for stage, window in zip(self.layers, windows, strict=True):
+            stage.set_pretrained_window(tuple(window))
+
+    def init_weights(self) -> None:
+        """Load ``init_cfg``'s checkpoint, if it names one; weights are random already otherwise."""
+        if isinstance(self.init_cfg, dict) and self.init_cfg.get("type") == "Pretrained":
+            load_pretrained(self, self.init_cfg["checkpoint"], self.pretrained_window_given)
+        self._is_init = True
+
+    def train(self, mode: bool = True) -> SwinTransformerV2:
+        """Frozen parts stay in eval mode: their biases are cached and nothing is dropped."""
+        super().train(mode)
+        for module in self._frozen_modules():
+            module.eval()
+        return self
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        if self.frozen_stages < 0:
+            return []
+        norms = [getattr(self, f"norm{i}") for i in self.out_indices if i < self.frozen_stages]
+        return [self.patch_embed, *self.layers[: self.frozen_stages], *norms]
+
+    def _freeze(self) -> None:
+        for module in self._frozen_modules():
+            module.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """B x C_in x *pixels -> B x C_i x *tokens_i for every stage of ``out_indices``."""
+        if x.ndim != 2 + len(self.axes) or x.shape[1] != self.in_channels:
+            wanted = " x ".join(("B", str(self.in_channels), *self.axes))
+            raise UserError(f"{type(self).__name__} takes {wanted} (in_channels={self.in_channels}), got {tuple(x.shape)}")
+        x = self.pos_drop(self.patch_embed(x))
+        features = []
+        for i, stage in enumerate(self.layers):
+            x = stage(x)
+            if i in self.out_indices:
+                features.append(getattr(self, f"norm{i}")(x).movedim(-1, 1).contiguous())
+            if stage.downsample is not None:
+                x = stage.downsample(x)
+        return tuple(features)
+
+
+def _init_linear(module: nn.Module) -> None:
+    """Truncated normals of 0.02 for every linear layer, the meta network's included, as the authors initialise."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _adapt(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object) -> None:
+    adapt_state_dict(module, state_dict, prefix)
