@@ -6,7 +6,7 @@ name is first looked up, so importing the package stays cheap and pulls in none 
 
 from mmengine import registry as root
 
-__all__ = ["DATASETS", "HOOKS", "METRICS", "MODELS", "OPTIM_WRAPPER_CONSTRUCTORS", "TRANSFORMS"]
+__all__ = ["DATASETS", "HOOKS", "METRICS", "MODELS", "OPTIM_WRAPPER_CONSTRUCTORS", "OPTIM_WRAPPERS", "TRANSFORMS"]
 
 _SCOPE = "swinv2_dense"
 
@@ -21,3 +21,4 @@ TRANSFORMS = _child("transform", root.TRANSFORMS, "datasets")
 METRICS = _child("metric", root.METRICS, "datasets")
 HOOKS = _child("hook", root.HOOKS, "engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _child("optimizer wrapper constructor", root.OPTIM_WRAPPER_CONSTRUCTORS, "engine")
+OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")
