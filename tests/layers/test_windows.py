@@ -1,0 +1,81 @@
+"""Windows: each token in exactly one, cut at shift + k * W, and partition and merge each other's inverse."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+import torch
+
+from swinv2_dense.layers import merge, partition, window_grid
+
+CASES = [
+    ((8,), (4,)),
+    ((7,), (3,)),
+    ((16, 16), (8, 8)),
+    ((9, 13), (4, 4)),
+    ((5, 30), (8, 8)),
+    ((6, 6), (1, 1)),
+    ((4, 7, 9), (4, 3, 4)),
+    ((1, 5, 5), (2, 2, 5)),
+]
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(("size", "window"), CASES)
+def test_windows_are_the_cells_between_the_cuts(size: tuple[int, ...], window: tuple[int, ...], shifted: bool) -> None:
+    grid = window_grid(size, window, shifted=shifted)
+    positions = torch.stack(torch.meshgrid(*(torch.arange(s) for s in size), indexing="ij"), -1)[None].double()
+    tokens = partition(positions, grid)
+
+    def cell(position: tuple[int, ...]) -> tuple[int, ...]:
+        shifts = [w // 2 if shifted and s > w else 0 for s, w in zip(size, window)]
+        return tuple((p - shift) // w for p, shift, w in zip(position, shifts, window))
+
+    expected: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for position in product(*map(range, size)):
+        expected.setdefault(cell(position), []).append(position)
+
+    found, row = [], 0
+    for kind in grid.kinds:
+        for _ in range(kind.windows):
+            found.append([tuple(map(int, p)) for p in tokens[row : row + kind.tokens].tolist()])
+            row += kind.tokens
+    assert row == math.prod(size)
+    assert sorted(found) == sorted(expected.values())
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(("size", "window"), CASES)
+def test_merge_undoes_partition_and_so_do_their_gradients(
+    size: tuple[int, ...], window: tuple[int, ...], shifted: bool
+) -> None:
+    grid = window_grid(size, window, shifted=shifted)
+    x = torch.randn(2, *size, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(merge(partition(x, grid), grid, 2), x)
+    tokens = torch.randn(2 * math.prod(size), 3, dtype=torch.float64, requires_grad=True)
+    # the transpose of a permutation is its inverse: <partition(x), t> = <x, merge(t)>
+    (grad_x,) = torch.autograd.grad(partition(x, grid), x, tokens)
+    (grad_t,) = torch.autograd.grad(merge(tokens, grid, 2), tokens, x)
+    assert torch.equal(grad_x, merge(tokens, grid, 2))
+    assert torch.equal(grad_t, partition(x, grid))
+
+
+@pytest.mark.parametrize(("size", "window", "kinds"), [((16, 24), (8, 8), 4), ((16, 16, 16), (8, 8, 8), 8), ((8, 16), (8, 8), 2)])
+def test_a_map_of_full_windows_has_two_kinds_per_shifted_axis(
+    size: tuple[int, ...], window: tuple[int, ...], kinds: int
+) -> None:
+    assert len(window_grid(size, window, shifted=True).kinds) == kinds
+    assert len(window_grid(size, window, shifted=False).kinds) == 1
+
+
+def test_a_batch_keeps_its_images_apart() -> None:
+    grid = window_grid((9, 10), (4, 4), shifted=True)
+    image = torch.arange(3.0)[:, None, None, None].expand(3, 9, 10, 1)
+    row = 0
+    for kind in grid.kinds:
+        n = 3 * kind.windows * kind.tokens
+        windows = partition(image, grid)[row : row + n].view(-1, kind.tokens)
+        assert torch.equal(windows.amin(1), windows.amax(1))
+        row += n
