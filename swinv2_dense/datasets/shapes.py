@@ -83,7 +83,7 @@ class _Canvas:
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         self.rng, self.size = rng, size
         self.ground = int(rng.integers(len(GROUNDS)))
-        self.colour = rng.uniform(40, 215, size=3)
+        self.colour = rng.uniform(20, 110, size=3)
         pattern = (_grain, _stripes, _checks)[self.ground](rng, size)
         self.image = self.colour + pattern[..., None] * rng.uniform(-30, 30, size=3) + rng.normal(0, 4, (*size, 3))
         self.instances: list[Instance] = []
@@ -99,9 +99,9 @@ class _Canvas:
                 return
 
     def paint(self, mask: np.ndarray) -> None:
-        colour = self.rng.uniform(0, 255, size=3)
+        colour = self.rng.uniform(110, 255, size=3)
         while np.linalg.norm(colour - self.colour) < _MIN_CONTRAST:
-            colour = self.rng.uniform(0, 255, size=3)
+            colour = self.rng.uniform(110, 255, size=3)
         alpha = _coverage(mask)[..., None]
         texture = _grain(self.rng, self.size)[..., None] * self.rng.uniform(-20, 20, size=3)
         self.image = self.image * (1 - alpha) + (colour + texture) * alpha
