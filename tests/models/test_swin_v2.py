@@ -1,0 +1,299 @@
+"""The backbone's contract: shapes, names, parity with the other implementations, frozen stages, finite gradients,
+compilers; parity in float32 to a relative error of 1e-4."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from swinv2_dense.checkpoint import load_pretrained
+from swinv2_dense.errors import UserError
+from swinv2_dense.models import SwinTransformerV2
+from tests.models.oracles import ARCH, huggingface_model, mmpretrain_model, randomize, relative_error, timm_model
+
+
+def small(**kwargs: object) -> SwinTransformerV2:
+    return randomize(SwinTransformerV2({**ARCH, **kwargs.pop("arch", {})}, **{"window_size": 4, **kwargs}))  # type: ignore
+
+
+@pytest.mark.parametrize("size", [(64, 64), (97, 61), (5, 300), (1, 1)])
+def test_strides_and_widths_for_any_size(size: tuple[int, int]) -> None:
+    model = small()
+    out = model(torch.randn(2, 3, *size))
+    expected = [(2, 32 * 2**i, *(math.ceil(s / (4 * 2**i)) for s in size)) for i in range(4)]
+    assert [tuple(o.shape) for o in out] == expected
+    assert all(o.isfinite().all() for o in out)
+
+
+@pytest.mark.parametrize("arch", ["tiny", "small", "base", "large"])
+def test_as_many_parameters_as_timm(arch: str) -> None:
+    import timm
+
+    with torch.device("meta"):
+        ours = SwinTransformerV2(arch, out_indices=(3,))
+        name = {"large": "swinv2_large_window12_192"}.get(arch, f"swinv2_{arch}_window8_256")
+        theirs = timm.create_model(name, num_classes=0)
+    count = sum(p.numel() for p in ours.parameters())
+    assert count == sum(p.numel() for p in theirs.parameters())
+
+
+@pytest.mark.parametrize(("arch", "millions"), [("huge", 658), ("giant", 3000)])
+def test_huge_and_giant_have_the_papers_parameters(arch: str, millions: int) -> None:
+    with torch.device("meta"):
+        model = SwinTransformerV2(arch, out_indices=(3,))
+    count = sum(p.numel() for p in model.parameters()) + 1000 * model.num_features[-1] + 1000
+    assert count / 1e6 == pytest.approx(millions, rel=2e-3)
+    extra = [n for n, m in model.named_modules() if re.search(r"blocks\.\d+\.norm3$", n)]
+    assert len(extra) == sum(depth // 6 for depth in model.depths)
+
+
+TIMM_CASES = [((64, 64), 4, [0] * 4), ((64, 96), 8, [4] * 4), ((128, 64), 8, [6, 6, 6, 3])]
+
+
+@pytest.mark.parametrize(("size", "window", "pretrained"), TIMM_CASES)
+@torch.no_grad()
+def test_same_features_as_timm(size: tuple[int, int], window: int, pretrained: list[int]) -> None:
+    theirs, features = timm_model(size, window, pretrained)
+    ours = SwinTransformerV2(ARCH, window_size=window).eval()
+    stages = [min(window, min(size) // (4 * 2**i)) for i in range(4)]
+    load_pretrained(ours, theirs.state_dict(), [p or w for p, w in zip(pretrained, stages)])
+    x = torch.randn(2, 3, *size)
+    assert relative_error(ours(x), features(x)) < 1e-4
+
+
+@pytest.mark.parametrize("size", [(64, 64), (72, 104), (90, 61)])
+@pytest.mark.parametrize("window", [4, 5])
+@torch.no_grad()
+def test_zero_padding_gives_the_features_of_huggingface(size: tuple[int, int], window: int) -> None:
+    theirs, features = huggingface_model((256, 256), window, [3, 3, 3, 2])
+    ours = SwinTransformerV2(ARCH, window_size=window, pad_attention="zeros").eval()
+    load_pretrained(ours, theirs.state_dict(), [3, 3, 3, 2])
+    # Hugging Face shrinks every side of the window to the shorter side of the map: keep maps larger than the window
+    # or square
+    x = torch.randn(1, 3, *size)
+    keep = [i for i in range(4) if size[0] == size[1] or min(size) / (4 * 2**i) >= window]
+    a, b = ours(x), features(x)
+    assert keep
+    assert relative_error(tuple(a[i] for i in keep), [b[i] for i in keep]) < 1e-4
+
+
+@pytest.mark.parametrize(("size", "window", "pretrained"), [((128, 128), [4] * 4, [0] * 4), ((150, 138), [4, 4, 4, 2], [8] * 4)])
+@torch.no_grad()
+def test_zero_padding_gives_the_features_of_mmpretrain(
+    size: tuple[int, int], window: list[int], pretrained: list[int]
+) -> None:
+    theirs, features = mmpretrain_model((128, 128), window, pretrained)
+    ours = SwinTransformerV2(
+        {**ARCH, "extra_norm_every_n_blocks": 2}, window_size=window, pad_attention="zeros"
+    ).eval()
+    load_pretrained(ours, theirs.state_dict(), [p or w for p, w in zip(pretrained, window)])
+    x = torch.randn(1, 3, *size)
+    assert relative_error(ours(x), features(x)) < 1e-4
+
+
+@torch.no_grad()
+def test_without_padding_both_ways_agree_and_with_it_they_do_not() -> None:
+    mask, zeros = small(), small(pad_attention="zeros")
+    zeros.load_state_dict(mask.state_dict())
+    x = torch.randn(1, 3, 128, 128)
+    assert relative_error(mask(x), list(zeros(x))) < 1e-5
+    x = torch.randn(1, 3, 120, 120)
+    assert relative_error(mask(x), list(zeros(x))) > 1e-3
+
+
+@torch.no_grad()
+def test_tokens_of_another_window_have_no_influence() -> None:
+    """A stage whose map is one full window and a partial one: neither sees the other."""
+    model = small(out_indices=(0,), arch=dict(depths=[1, 2, 2, 2]))
+    x = torch.randn(1, 3, 16, 24)  # 4 x 6 tokens, windows of 4
+    y = x.clone()
+    y[..., 16:] = torch.randn(1, 3, 16, 8)
+    a, b = model(x)[0], model(y)[0]
+    assert torch.equal(a[..., :4], b[..., :4])
+    assert not torch.allclose(a[..., 4:], b[..., 4:])
+    # and the partial one is what a map of its own would be
+    alone = model(y[..., 16:])[0]
+    torch.testing.assert_close(b[..., 4:], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("pad", ["mask", "zeros"])
+@pytest.mark.parametrize("size", [(97, 61), (5, 300)])
+def test_gradients_are_finite(size: tuple[int, int], pad: str, dtype: torch.dtype) -> None:
+    model = small(pad_attention=pad, drop_path_rate=0.2).train()
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        out = model(torch.randn(2, 3, *size))
+    sum(o.float().square().mean() for o in out).backward()  # type: ignore[union-attr]
+    for name, p in model.named_parameters():
+        assert p.grad is not None and p.grad.isfinite().all(), name
+
+
+def test_windows_per_stage_and_of_one_token() -> None:
+    model = small(window_size=[(2, 4), 1, 4, (3, 5)], pretrained_window_size=4)
+    assert model.window_size == ((2, 4), (1, 1), (4, 4), (3, 5))
+    assert model.pretrained_window_size == ((4, 4),) * 4
+    sum(o.sum() for o in model(torch.randn(1, 3, 70, 90))).backward()  # type: ignore[union-attr]
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_state_dict_has_the_authors_names_and_the_pretraining_windows() -> None:
+    model = SwinTransformerV2("tiny", out_indices=(3,))
+    names = {
+        "layers.0.blocks.1.attn.cpb_mlp.0.weight",
+        "layers.0.blocks.1.attn.cpb_mlp.0.bias",
+        "layers.0.blocks.1.attn.cpb_mlp.2.weight",
+        "layers.0.blocks.1.attn.qkv.weight",
+        "layers.0.blocks.1.attn.q_bias",
+        "layers.0.blocks.1.attn.v_bias",
+        "layers.0.blocks.1.attn.logit_scale",
+        "layers.0.blocks.1.attn.proj.weight",
+        "layers.0.blocks.1.attn.proj.bias",
+        *(f"layers.0.blocks.1.{part}.{p}" for part in ("norm1", "norm2", "mlp.fc1", "mlp.fc2") for p in ("weight", "bias")),
+    }
+    keys = list(model.state_dict())
+    assert {k for k in keys if k.startswith("layers.0.blocks.1.")} == names
+    assert sum("blocks" in k for k in keys) == len(names) * 12
+    rest = {re.sub(r"^layers\.\d", "layers.N", k) for k in keys if "blocks" not in k}
+    assert rest == {
+        "patch_embed.proj.weight",
+        "patch_embed.proj.bias",
+        "patch_embed.norm.weight",
+        "patch_embed.norm.bias",
+        "layers.N.downsample.reduction.weight",
+        "layers.N.downsample.norm.weight",
+        "layers.N.downsample.norm.bias",
+        "layers.N.pretrained_window_size",
+        "norm3.weight",
+        "norm3.bias",
+    }
+    assert model.state_dict()["layers.0.blocks.1.attn.logit_scale"].shape == (3, 1, 1)
+
+
+def test_saved_weights_bring_their_pretraining_window() -> None:
+    model = small(window_size=4)
+    larger = small(window_size=8)
+    larger.load_state_dict(model.state_dict())
+    assert larger.pretrained_window_size == ((4, 4),) * 4
+    again = small(window_size=6)
+    again.load_state_dict(larger.state_dict())
+    assert again.pretrained_window_size == ((4, 4),) * 4
+    assert torch.equal(again.layers[0].blocks[0].attn.cpb_mlp((4, 4)), model.layers[0].blocks[0].attn.cpb_mlp((4, 4)))
+
+
+def test_checkpointed_activations_give_the_same_gradients() -> None:
+    plain = small().train()
+    checkpointed = small(with_cp=True).train()
+    checkpointed.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 3, 64, 48)
+    for model in (plain, checkpointed):
+        torch.manual_seed(3)  # drop path
+        sum(o.square().mean() for o in model(x)).backward()  # type: ignore[union-attr]
+    for a, b in zip(plain.parameters(), checkpointed.parameters()):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("frozen", [-1, 0, 2, 4])
+def test_frozen_stages_are_frozen_from_construction_and_stay_in_eval_mode(frozen: int) -> None:
+    model = SwinTransformerV2(ARCH, frozen_stages=frozen, drop_path_rate=0.5).train()
+    parts = [model.patch_embed, *model.layers]
+    norms = [None, *(getattr(model, f"norm{i}") for i in range(4))]
+    for i, (part, norm) in enumerate(zip(parts, norms)):
+        is_frozen = i <= frozen
+        for module in filter(None, (part, norm)):
+            assert module.training is not is_frozen
+            assert all(p.requires_grad is not is_frozen for p in module.parameters())
+
+
+def test_drop_path_grows_to_its_rate_and_is_off_in_eval() -> None:
+    model = small(drop_path_rate=0.6)
+    rates = [block.drop_path.p for stage in model.layers for block in stage.blocks]
+    assert rates == pytest.approx(torch.linspace(0, 0.6, 8).tolist())
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(model(x)[3], model(x)[3])
+    model.train()
+    assert not torch.equal(model(x)[3], model(x)[3])
+
+
+@torch.no_grad()
+def test_eval_biases_follow_an_ema_copy_and_a_dtype_move() -> None:
+    model, other = small(), small()
+    x = torch.randn(1, 3, 64, 64)
+    before = model(x)[3].clone()
+    swapped = copy.deepcopy(model)
+    for p, q in zip(swapped.parameters(), other.parameters()):
+        p.data.copy_(q.data)
+    torch.testing.assert_close(swapped(x)[3], other(x)[3])
+    assert not torch.allclose(swapped(x)[3], before)
+    wide = copy.deepcopy(model).double()
+    torch.testing.assert_close(wide(x.double())[3].float(), before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 70)])
+@torch.no_grad()
+def test_exported_model_gives_the_same_features(size: tuple[int, int]) -> None:
+    model = small()
+    x = torch.randn(1, 3, *size)
+    program = torch.export.export(model, (x,))
+    assert relative_error(program.module()(x), list(model(x))) < 1e-5
+
+
+@torch.no_grad()
+def test_compiled_model_gives_the_same_features() -> None:
+    model = small(arch=dict(depths=[1, 2, 1, 1]))
+    x = torch.randn(1, 3, 50, 70)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # inside the compiler
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        assert relative_error(compiled(x), list(model(x))) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (dict(arch="x"), "arch='x' is unknown"),
+        (dict(arch=dict(embed_dims=32, depths=[2], heads=[1])), "unknown key 'heads', did you mean 'num_heads'"),
+        (dict(arch=dict(embed_dims=32, depths=[2, 2])), "'num_heads' is missing"),
+        (dict(arch=dict(embed_dims=32, depths=[2, 2], num_heads=[3, 6])), "does not divide"),
+        (dict(window_size=0), "window_size=0 is no window"),
+        (dict(window_size=[8, 8, 8]), "names 3 windows, but the backbone has 4 stages"),
+        (dict(window_size=[8, 8, 8, "8"]), "is no window"),
+        (dict(out_indices=(4,)), "out_indices"),
+        (dict(frozen_stages=5), "frozen_stages=5"),
+        (dict(pad_attention="reflect"), "pad_attention='reflect'"),
+    ],
+)
+def test_wrong_arguments_are_named(kwargs: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        SwinTransformerV2(**kwargs)  # type: ignore[arg-type]
+
+
+def test_wrong_input_is_told() -> None:
+    with pytest.raises(UserError, match="takes B x 3 x y x x"):
+        small()(torch.randn(1, 4, 32, 32))
+
+
+def test_registered_with_mmengine_and_importing_pulls_in_none_of_the_task_libraries() -> None:
+    from mmengine.registry import MODELS
+
+    model = MODELS.build(dict(type="swinv2_dense.SwinTransformerV2", arch=ARCH, window_size=4))
+    assert isinstance(model, SwinTransformerV2)
+    code = (
+        "import sys, swinv2_dense; "
+        "print([m for m in ('mmdet', 'mmseg', 'mmaction', 'mmpretrain', 'mmcv') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip().endswith("[]")
+
+
+def test_moves_to_the_meta_device_and_back() -> None:
+    with torch.device("meta"):
+        model: nn.Module = SwinTransformerV2(ARCH)
+    assert all(p.is_meta for p in model.parameters())
