@@ -1,9 +1,12 @@
-# PLACEHOLDER by CORE so that the backbone imports: CHECKPOINT replaces this file.
-def adapt_state_dict(backbone, state_dict, prefix, **_):
-    windows = [state_dict.get(f"{prefix}layers.{s}.pretrained_window_size") for s in range(len(backbone.depths))]
-    if all(w is not None for w in windows):
-        backbone.set_pretrained_window_size([tuple(w.tolist()) for w in windows])
+"""Checkpoints of any publisher: found out, read safely, renamed, given their windows, loaded, reported, converted.
 
+Knows nothing of ``models``: a backbone is anything with ``window_size`` and ``set_pretrained_window_size``.
+"""
 
-def load_pretrained(*a, **k):
-    raise NotImplementedError
+from swinv2_dense.checkpoint.loading import adapt_state_dict, load_pretrained
+from swinv2_dense.checkpoint.reading import Checkpoint, read
+from swinv2_dense.checkpoint.report import LoadReport
+from swinv2_dense.checkpoint.summary import Summary, summarize
+from swinv2_dense.checkpoint.writing import convert
+
+__all__ = ["Checkpoint", "LoadReport", "Summary", "adapt_state_dict", "convert", "load_pretrained", "read", "summarize"]
