@@ -1,0 +1,134 @@
+"""The pictures that a demo leaves behind: predictions beside the truth, training curves, learnt position biases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["Found", "draw_biases", "draw_curves", "draw_predictions"]
+
+_COLOURS = (
+    np.array([(230, 60, 60), (40, 110, 235), (250, 180, 20), (150, 60, 200), (20, 160, 90), (240, 110, 200)]) / 255
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One object, annotated or predicted. ``mask``: bool, H x W. ``score`` is None for the truth."""
+
+    mask: np.ndarray
+    category: int
+    score: float | None = None
+    crowd: bool = False
+
+
+def draw_predictions(
+    path: Path,
+    pictures: Sequence[np.ndarray],
+    truth: Sequence[Sequence[Found]],
+    predicted: Sequence[Sequence[Found]],
+    classes: Sequence[str],
+    *,
+    pairs_per_row: int = 2,
+) -> None:
+    """A grid of held-out ``pictures`` (uint8, H x W x 3, RGB), each with the truth and beside it the prediction."""
+    rows = -(-len(pictures) // pairs_per_row)
+    figure = Figure(figsize=(5.6 * pairs_per_row, 2.9 * rows), layout="constrained")
+    axes = figure.subplots(rows, 2 * pairs_per_row, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, pairs_per_row)
+        for offset, (title, objects) in enumerate((("truth", truth[index]), ("prediction", predicted[index]))):
+            axis = axes[row, 2 * column + offset]
+            axis.set_title(title, fontsize=10, color="0.3")
+            _show_objects(axis, picture, objects, classes)
+    _save(figure, path)
+
+
+def _show_objects(axis: Axes, picture: np.ndarray, objects: Sequence[Found], classes: Sequence[str]) -> None:
+    axis.imshow(picture)
+    for found in objects:
+        colour = _COLOURS[found.category % len(_COLOURS)]
+        # The veil and the outline are both drawn from the mask, so what is seen is what was annotated or predicted.
+        axis.imshow(np.dstack([np.broadcast_to(colour, (*found.mask.shape, 3)), found.mask * 0.35]))
+        for edge, width in (("white", 2.6), (colour, 1.4)):
+            axis.contour(found.mask, levels=[0.5], colors=[edge], linewidths=width)
+        rows, columns = np.nonzero(found.mask)
+        if len(rows):
+            label = classes[found.category] + (" crowd" if found.crowd else "")
+            label += "" if found.score is None else f" {found.score:.2f}"
+            text = axis.text(columns.mean(), rows.mean(), label, color="white", fontsize=7, ha="center", va="center")
+            text.set_path_effects([patheffects.withStroke(linewidth=2, foreground="black")])
+
+
+def draw_curves(path: Path, losses: Sequence[float], scores: dict[str, list[tuple[int, float]]], *, title: str) -> None:
+    """The loss of every iteration, its running mean, and ``scores`` (name -> [(iteration, 0 to 1)]) on one axis."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axis = figure.subplots()
+    steps = np.arange(1, len(losses) + 1)
+    axis.plot(steps, losses, color="0.8", linewidth=0.8, label="loss")
+    axis.plot(steps, _running_mean(np.asarray(losses)), color="0.25", linewidth=1.8, label="loss, running mean")
+    axis.set(xlabel="iteration", ylabel="loss", ylim=(0, None), title=title)
+    right = axis.twinx()
+    for (name, points), colour in zip(scores.items(), _COLOURS, strict=False):
+        right.plot(
+            *zip(*points, strict=True), marker="o", color=colour, label=f"{name}, {points[-1][1]:.2f} at the end"
+        )
+    right.set(ylabel="AP on held-out pictures", ylim=(0, 1))
+    handles = [line for side in (axis, right) for line in side.get_lines()]
+    axis.legend(handles=handles, loc="upper center", ncols=len(handles), frameon=False, fontsize=8)
+    axis.spines["top"].set_visible(False)
+    right.spines["top"].set_visible(False)
+    _save(figure, path)
+
+
+def _running_mean(values: np.ndarray, width: int = 20) -> np.ndarray:
+    """Mean of up to ``width`` last values, defined from the first one on."""
+    total = np.cumsum(np.concatenate([[0.0], values]))
+    end = np.arange(1, len(values) + 1)
+    start = np.maximum(0, end - width)
+    return (total[end] - total[start]) / (end - start)
+
+
+def draw_biases(path: Path, columns: dict[str, list[np.ndarray]], rows: Sequence[str]) -> None:
+    """Position bias tables as heat maps: one column per entry of ``columns``, one row per name in ``rows``.
+
+    A table is (2W-1) x (2W-1): the bias between a query in the middle and a key so many tokens further. A row has one
+    colour scale and one range of tokens; the dashed frame is as large as the first column's table, so that what a
+    larger window adds can be seen.
+    """
+    figure = Figure(figsize=(2.5 * len(columns) + 1.2, 2.4 * len(rows) + 0.4), layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for row, name in enumerate(rows):
+        tables = [tables[row] for tables in columns.values()]
+        low, high = min(t.min() for t in tables), max(t.max() for t in tables)
+        frame, reach = tables[0].shape[0] / 2, max(t.shape[0] for t in tables) / 2
+        for axis, title, table in zip(axes[row], columns, tables, strict=True):
+            half = table.shape[0] / 2
+            image = axis.imshow(table, vmin=low, vmax=high, cmap="magma", extent=(-half, half, half, -half))
+            axis.plot(*frame * np.array([(-1, 1, 1, -1, -1), (-1, -1, 1, 1, -1)]), "--", color="0.6", linewidth=1)
+            ticks = [-int(reach), 0, int(reach)]
+            axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=ticks, yticks=ticks, facecolor="0.93")
+            axis.tick_params(labelsize=7)
+            if row == 0:
+                axis.set_title(title, fontsize=9)
+        axes[row, 0].set_ylabel(name, fontsize=9)
+        figure.colorbar(image, ax=list(axes[row]), fraction=0.04, pad=0.02).ax.tick_params(labelsize=7)
+    figure.supxlabel("tokens from query to key", fontsize=9)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write under another name first: a picture is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}")
+    figure.savefig(unfinished, dpi=110, format="png")
+    os.replace(unfinished, path)
