@@ -36,7 +36,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,  # 32 GPUs x 2 = the paper's 64
+    batch_size=1,  # 64 GPUs x 1 = the paper's 64; raise it where the GPU's memory allows
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type="DefaultSampler", shuffle=True),

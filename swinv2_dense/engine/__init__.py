@@ -1,0 +1,9 @@
+"""What training and testing need beside the model: optimizer groups, safe weight loading, checks before a run.
+
+Importing it registers our types; it needs mmengine only.
+"""
+
+from swinv2_dense.engine.amp import BackboneAmpOptimWrapper
+from swinv2_dense.engine.layer_decay import LayerDecayOptimWrapperConstructor
+
+__all__ = ["BackboneAmpOptimWrapper", "LayerDecayOptimWrapperConstructor"]

@@ -1,0 +1,166 @@
+"""What the programs in ``tools/`` share: options, reading a config, and telling a mistake in one line."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from swinv2_dense.errors import UserError
+
+__all__ = ["add_common_options", "explain", "load_config", "run"]
+
+TRACEBACK = "SWINV2_DENSE_TRACEBACK"
+
+# Errors of the libraries that only ever mean a mistake in the config or the data: pattern and what we say instead.
+_KNOWN_MISTAKES = (
+    (
+        r"failed to load image: (?P<file>.+?)\s*$",
+        "{file} cannot be decoded: it is truncated or no image; replace it, or take it out of the annotations",
+    ),
+    (
+        r"No such file or directory: '(?P<file>[^']+)'",
+        "{file} does not exist, although the config or the annotations name it",
+    ),
+    (
+        r"(?P<cls>\w+)(\.__init__)?\(\) got an unexpected keyword argument '(?P<key>\w+)'",
+        "{cls} has no option {key!r}: correct that key in the config or in --cfg-options",
+    ),
+    (
+        r"(?P<cls>[\w.]+) is not in the (?P<registry>\S+) registry",
+        "type={cls!r} is unknown ({registry} registry): correct its spelling, or name its module in custom_imports",
+    ),
+)
+
+
+def run(main: Callable[[], Any]) -> int:
+    """Run a program; returns its exit status.
+
+    A mistake of the user's is told as one line, ``error: ...``, on stderr, with status 1. Anything else, and everything
+    if the environment variable ``SWINV2_DENSE_TRACEBACK`` is 1, keeps its traceback.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        line = None if os.environ.get(TRACEBACK) == "1" else explain(error)
+        if line is None:
+            traceback.print_exc()
+        else:
+            print(f"error: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def explain(error: BaseException) -> str | None:
+    """The mistake behind an exception in one line, or None where it is not a known one.
+
+    Looks through what the libraries wrap around it: chained exceptions, and a reader process's traceback as text.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        text = str(seen)
+        if isinstance(seen, UserError):
+            return text.rsplit("swinv2_dense.errors.UserError: ", 1)[-1]
+        if isinstance(seen, torch.cuda.OutOfMemoryError):
+            return (
+                "the GPU's memory is full: lower train_dataloader.batch_size, add --amp, or set "
+                "model.backbone.with_cp=True"
+            )
+        for pattern, line in _KNOWN_MISTAKES:
+            if match := re.search(pattern, text):
+                return line.format(**match.groupdict())
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+class _Options(DictAction):
+    """mmengine's KEY=VALUE pairs, with a usage message where a pair has no '='."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        for pair in values:
+            if "=" not in pair:
+                parser.error(f"{option} takes KEY=VALUE pairs, not {pair!r}")
+        super().__call__(parser, namespace, values, option)
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """The options that training and testing share, as OpenMMLab names them."""
+    parser.add_argument("--work-dir", help="folder for logs and results (default: work_dirs/NAME-OF-THE-CONFIG)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=_Options,
+        metavar="KEY=VALUE",
+        help="change entries of the config, e.g. model.backbone.window_size=48 train_dataloader.batch_size=1",
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
+    # The launcher of torch.distributed passes it; mmengine reads the environment.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config that the common options describe.
+
+    Raises:
+        UserError: the file is missing or no valid config, or an option names an entry that does not exist.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    path = Path(args.config)
+    if not path.is_file():
+        raise UserError(f"config file {path} does not exist")
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is a program of the user's: whatever it raises is about the config
+        file = _file_being_read(error) or path
+        raise UserError(f"config {file} cannot be read: {type(error).__name__}: {error}") from error
+    _merge_options(cfg, args.cfg_options or {})
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs", path.stem))
+    return cfg
+
+
+def _file_being_read(error: BaseException) -> str | None:
+    """Which config file, this one or a base of it, was being read: the exception itself often does not say."""
+    names = [frame.f_locals.get("filename") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((name for name in reversed(names) if isinstance(name, str) and name.endswith(".py")), None)
+
+
+def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
+    known = _top_level_keys(cfg)
+    for key in options:
+        top = key.split(".")[0]
+        if top not in known:
+            close = difflib.get_close_matches(top, known, n=1)
+            hint = f": did you mean {close[0]!r}?" if close else ""
+            raise UserError(f"--cfg-options {key}: the config has no {top!r}{hint}")
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"--cfg-options {' '.join(options)}: {error.args[0]}") from error
+
+
+def _top_level_keys(cfg: Config) -> Sequence[str]:
+    """What a config may hold at its top: what it has, what mmengine's runner takes, and what the tools read."""
+    runner = inspect.signature(Runner.__init__).parameters
+    read_by_name = (
+        "activation_checkpointing",
+        "compile",
+        "device",
+        "find_unused_parameters",
+        "tta_model",
+        "tta_pipeline",
+    )
+    return [*cfg, *runner, *read_by_name]

@@ -1,0 +1,177 @@
+"""Mistakes that can be told before the model is built and the data are read."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import find_latest_checkpoint
+
+from swinv2_dense.engine.preflight_data import check_dataset, leaf_datasets
+from swinv2_dense.errors import UserError
+from swinv2_dense.registry import MODELS
+
+__all__ = ["check", "drop_missing_semantic_maps"]
+
+_SCOPE = "swinv2_dense."
+# The library of each task, by the config's default_scope, and the extra that installs it.
+_EXTRAS = {"mmdet": "det", "mmseg": "seg", "mmaction": "video"}
+
+
+def check(cfg: Config, splits: Sequence[str]) -> None:
+    """Look a config over, and the data of the given splits ('train', 'val', 'test').
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    _check_library(cfg.get("default_scope"))
+    _check_device(cfg)
+    _check_work_dir(Path(cfg.work_dir))
+    _check_options_of_ours(cfg.model, "model")
+    _check_checkpoints(cfg)
+    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0:  # one reader of the annotations is enough
+        for split in splits:
+            if cfg.get(f"{split}_cfg") and cfg.get(f"{split}_dataloader"):
+                for key, dataset in leaf_datasets(cfg[f"{split}_dataloader"].dataset, f"{split}_dataloader.dataset"):
+                    check_dataset(cfg, key, dataset)
+
+
+def drop_missing_semantic_maps(cfg: Config) -> None:
+    """Turn HTC's semantic branch off where the data have no semantic maps, with one line of warning.
+
+    The config is changed, not only the model: what is saved with the run says what was trained.
+    """
+    roi_head = cfg.model.get("roi_head", {})
+    if "semantic_head" not in roi_head or "train_dataloader" not in cfg:
+        return
+    datasets = [dataset for _, dataset in leaf_datasets(cfg.train_dataloader.dataset, "")]
+    missing = [
+        folder for root, folder in map(_seg_folder, datasets) if os.path.isdir(root) and not os.path.isdir(folder)
+    ]
+    if not missing:
+        return
+    print(
+        f"warning: {missing[0]} not found: training without the semantic branch, "
+        "as configs/coco/htc_without_semantic_swinv2_t.py does",
+        file=sys.stderr,
+    )
+    roi_head.pop("semantic_head")
+    roi_head.pop("semantic_roi_extractor")
+    preprocessor = cfg.model.data_preprocessor
+    for padding in [preprocessor, *(preprocessor.get("batch_augments") or [])]:
+        padding.pop("pad_seg", None)
+    for dataset in datasets:
+        dataset.data_prefix.pop("seg", None)
+        for transform in dataset.pipeline:
+            transform.pop("with_seg", None)
+
+
+def _seg_folder(dataset: Any) -> tuple[str, str]:
+    root = dataset.get("data_root") or "."
+    return root, os.path.join(root, dataset.get("data_prefix", {}).get("seg", ""))
+
+
+def _check_library(scope: str | None) -> None:
+    extra = _EXTRAS.get(scope or "")
+    if extra is None:
+        return
+    try:
+        importlib.import_module(scope or "")
+    except ImportError as error:
+        raise UserError(
+            f"this config needs {scope}, which does not import ({error}): pip install 'swinv2_dense[{extra}]', "
+            "or let python -m swinv2_dense.doctor say what is missing"
+        ) from error
+    init_default_scope(scope or "")
+
+
+def _check_device(cfg: Config) -> None:
+    gpu = torch.cuda.is_available()
+    if str(cfg.get("device", "")).startswith("cuda") and not gpu:
+        raise UserError("device='cuda', but torch sees no GPU: python -m swinv2_dense.doctor says why")
+    if cfg.get("launcher", "none") == "none":
+        return
+    if cfg.launcher == "pytorch" and "RANK" not in os.environ:
+        raise UserError("--launcher pytorch expects torchrun: start it by tools/dist_train.sh or tools/dist_test.sh")
+    if cfg.get("env_cfg", {}).get("dist_cfg", {}).get("backend", "nccl") == "nccl" and not gpu:
+        raise UserError(
+            f"--launcher {cfg.launcher} with backend nccl needs GPUs and torch sees none: "
+            "use --cfg-options env_cfg.dist_cfg.backend=gloo on CPUs"
+        )
+
+
+def _check_work_dir(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"work_dir {folder} cannot be written to ({error.strerror}): choose another by --work-dir"
+        ) from error
+
+
+def _check_options_of_ours(node: Any, path: str) -> None:
+    """Refuse an option that a model of ours does not have, naming the one that was probably meant."""
+    if isinstance(node, dict):
+        name = str(node.get("type"))
+        if name.startswith(_SCOPE):
+            model = MODELS.get(name)
+            if model is None:
+                raise UserError(f"{path}.type={name!r} does not exist: {_meant(name, MODELS.module_dict)}")
+            options = inspect.signature(model).parameters
+            for key in node:
+                if key not in options and key != "type":
+                    raise UserError(f"{path} ({name}) has no option {key!r}: {_meant(key, options)}")
+        for key, value in node.items():
+            _check_options_of_ours(value, f"{path}.{key}")
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            _check_options_of_ours(value, f"{path}.{index}")
+
+
+def _meant(word: str, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word.removeprefix(_SCOPE), words, n=1)
+    return f"did you mean {close[0]!r}?" if close else "there are " + ", ".join(sorted(words))
+
+
+def _check_checkpoints(cfg: Config) -> None:
+    source = cfg.get("load_from")
+    if cfg.get("resume") and not source:
+        source = find_latest_checkpoint(cfg.work_dir)
+        if source is None:
+            raise UserError(
+                f"--resume: {cfg.work_dir} holds no checkpoint to resume from: "
+                "leave --resume out to start anew, or name the checkpoint, --resume PATH"
+            )
+        _check_exists(source, f"{cfg.work_dir}/last_checkpoint")
+    elif source:
+        _check_exists(source, "--resume" if cfg.get("resume") else "load_from")
+    for path, checkpoint in _init_checkpoints(cfg.model, "model"):
+        _check_exists(checkpoint, path)
+
+
+def _init_checkpoints(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        if node.get("type") == "Pretrained" and isinstance(node.get("checkpoint"), str):
+            yield f"{path}.checkpoint", node["checkpoint"]
+        for key, value in node.items():
+            yield from _init_checkpoints(value, f"{path}.{key}")
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _init_checkpoints(value, f"{path}.{index}")
+
+
+def _check_exists(source: str, key: str) -> None:
+    """Only paths can be looked up beforehand: timm:NAME, hf:NAME and URLs have a colon."""
+    if ":" not in source and not os.path.exists(source):
+        raise UserError(f"checkpoint {source} does not exist: correct {key}")

@@ -1,0 +1,103 @@
+"""mmengine's runner, with all weights read by our own loader."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from swinv2_dense.checkpoint import load_pretrained
+from swinv2_dense.errors import UserError
+
+__all__ = ["DenseRunner", "read_training_state"]
+
+
+class DenseRunner(Runner):
+    """mmengine's runner, except for how weights are loaded.
+
+    ``load_from`` takes whatever :func:`swinv2_dense.checkpoint.load_pretrained` takes, a classification checkpoint
+    included. What is resumed from or tested must be complete: no parameter stays as it was initialised. Pickles are
+    read with ``weights_only=True`` and nothing else, where mmengine's own loader may fall back to running their code.
+    """
+
+    _testing = False
+
+    def test(self) -> dict[str, float]:
+        self._testing = True
+        return super().test()
+
+    def load_checkpoint(
+        self, filename: str, map_location: Any = "cpu", strict: bool = False, revise_keys: Any = None
+    ) -> dict[str, Any]:
+        """Load weights into the model; the arguments are those of mmengine's method.
+
+        Raises:
+            UserError: as ``load_pretrained``; or, with ``strict``, in resuming and in testing, the checkpoint lacks
+                parameters of the model.
+        """
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = model.module if isinstance(model, BaseTTAModel) else model
+        state = read_training_state(filename, map_location) if self._resume else None
+        report = load_pretrained(model, filename if state is None else state)
+        if strict or self._resume or self._testing:
+            _check_complete(model, set(report.loaded), filename)
+        self._has_loaded = True
+        if state is None:  # hooks that copy the weights, such as mmengine's EMAHook, get them under the model's names
+            state = {"state_dict": model.state_dict(), "meta": {}}
+        self.call_hook("after_load_checkpoint", checkpoint=state)
+        return state
+
+
+def _check_complete(model: nn.Module, loaded: set[str], source: str) -> None:
+    missing = [name for name, _ in model.named_parameters() if not {name, name.removeprefix("backbone.")} & loaded]
+    if missing:
+        raise UserError(
+            f"checkpoint {source} lacks {len(missing)} parameters of this model, or has them in another shape, "
+            f"the first is {missing[0]}: it was trained with another config; give this one's"
+        )
+
+
+def read_training_state(path: str, map_location: Any = "cpu") -> dict[str, Any]:
+    """What mmengine saved in training: weights, optimizer, schedules, counters and log.
+
+    Raises:
+        UserError: not such a file, truncated, or with code in it (which is not run).
+    """
+    try:
+        with torch.serialization.safe_globals(_types_in_training_state()):
+            state = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"cannot resume from {path}: it holds more than training saves, perhaps code (not run)"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(f"cannot resume from {path}: it is truncated, or no PyTorch checkpoint") from error
+    if not isinstance(state, dict) or not {"state_dict", "optimizer", "message_hub", "meta"} <= set(state):
+        raise UserError(f"cannot resume from {path}: it holds weights alone; start from them by load_from={path}")
+    return state
+
+
+def _types_in_training_state() -> list[Callable | tuple[Callable, str]]:
+    """What mmengine's log pickles: NumPy numbers, and its own buffer with references to its methods."""
+    reconstruct, scalar = np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    numpy_functions = [
+        (function, f"numpy.{core}.multiarray.{name}")
+        for function, name in ((reconstruct, "_reconstruct"), (scalar, "scalar"))
+        for core in ("core", "_core")  # before NumPy 2, and since
+    ]
+    dtypes = [type(np.dtype(kind)) for kind in ("bool", "int32", "int64", "uint32", "float32", "float64")]
+    return [HistoryBuffer, (_history_method, "builtins.getattr"), np.ndarray, np.dtype, *dtypes, *numpy_functions]
+
+
+def _history_method(owner: Any, name: str) -> Any:
+    """``getattr`` for the one thing that mmengine's buffer needs it for, and for nothing that a pickle may want."""
+    if owner is not HistoryBuffer or name.startswith("_"):
+        raise pickle.UnpicklingError(f"the pickle asks for {name} of {owner}")
+    return getattr(owner, name)
