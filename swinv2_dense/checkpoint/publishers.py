@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -251,10 +252,12 @@ def _sort_in(weights: Weights, key: str, value: Tensor, rename: Callable[[str], 
         weights.tensors[authors] = value
 
 
-def from_authors(weights: Weights, publisher: str) -> dict[str, Tensor]:
-    """A publisher's state dict, with the head where there is one: the inverse of :func:`to_authors`.
+def from_authors(
+    weights: Weights, publisher: str, buffers: Mapping[str, Tensor] = MappingProxyType({})
+) -> dict[str, Tensor]:
+    """A publisher's state dict, with the head where there is one ('ours' has none): the inverse of :func:`to_authors`.
 
-    ``weights.tables`` are written where given; 'ours' has no head and gets none.
+    ``buffers``, in the authors' names, are what the publisher saves beside the parameters.
 
     Raises:
         UserError: the publisher's models lack a parameter of these weights (the extra norms of H and G).
@@ -272,7 +275,7 @@ def from_authors(weights: Weights, publisher: str) -> dict[str, Tensor]:
     rename = _renamer(table)
     prefix = _PREFIXES.get(publisher, "") if weights.head or publisher == "mmpretrain" else ""
     out: dict[str, Tensor] = {}
-    for name, value in {**tensors, **weights.tables}.items():
+    for name, value in {**tensors, **buffers}.items():
         out[prefix + (rename(name) or name)] = value
     if publisher != "ours":
         for name, value in weights.head.items():

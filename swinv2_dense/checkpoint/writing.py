@@ -79,10 +79,10 @@ def convert(
 
     left = [name for name in weights.tensors if name.startswith("norm") and not name.startswith("norm.")]
     weights.tensors = {name: tensor.contiguous() for name, tensor in weights.tensors.items() if name not in left}
-    weights.tables = {}
+    buffers: dict[str, Tensor] = {}
     if to in ("microsoft", "mmpretrain"):
-        weights.tables = _buffers(shape, geometry, image if to == "microsoft" else None)
-    tensors = from_authors(weights, to)
+        buffers = _buffers(shape, geometry, image if to == "microsoft" else None)
+    tensors = from_authors(weights, to, buffers)
     path = Path(out)
     if to == "huggingface":
         config = _huggingface_config(weights, shape, geometry, image)
