@@ -32,13 +32,14 @@ class SwinTransformerV2(BaseModule):
     Args:
         arch: 'tiny', 'small', 'base', 'large', 'huge', 'giant' or their first letters, or a dict with ``embed_dims``,
             ``depths``, ``num_heads`` and optionally ``extra_norm_every_n_blocks``.
+        in_channels: channels of the input.
         patch_size: pixels per token, an int or (h, w).
         window_size: tokens; an int, (h, w), or one of these per stage. A map no larger is one window.
         pretrained_window_size: as ``window_size``, the window of the pre-training (section 3.3); None for what the
             loaded weights say, or the window itself when training from scratch.
         qkv_bias: learn a bias of queries and values (keys have none).
         drop_path_rate: stochastic depth of the last block; the first has 0.
-        out_indices: stages to return.
+        out_indices: stages to return, as a tuple; an int returns that stage's tensor itself.
         frozen_stages: 0 freezes the patch embedding, n also the first n stages and their norms, -1 nothing.
         with_cp: activation checkpointing per block (section 3.5).
         pad_attention: 'mask': windows at the border are smaller and tokens attend to tokens alone. 'zeros': maps are
@@ -48,7 +49,7 @@ class SwinTransformerV2(BaseModule):
         UserError: an argument is out of its range; names it.
     """
 
-    # What a variant with other axes sets: how many there are, and which of them patch merging halves.
+    # What a variant with other axes sets. Patch merging halves the last two.
     axes = ("y", "x")
 
     def __init__(
@@ -64,7 +65,7 @@ class SwinTransformerV2(BaseModule):
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.1,
-        out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_indices: int | Sequence[int] = (0, 1, 2, 3),
         frozen_stages: int = -1,
         with_cp: bool = False,
         pad_attention: str = "mask",
@@ -76,9 +77,11 @@ class SwinTransformerV2(BaseModule):
         self.arch, self.embed_dims, self.depths, self.num_heads = arch, spec.embed_dims, spec.depths, spec.num_heads
         self.num_layers = stages
         self.num_features = [spec.embed_dims * 2**i for i in range(stages)]
-        self.in_channels, self.out_indices, self.frozen_stages = in_channels, tuple(out_indices), frozen_stages
+        self.in_channels, self.frozen_stages = in_channels, frozen_stages
+        self.returns_tensor = isinstance(out_indices, int)
+        self.out_indices = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
         if not self.out_indices or any(i not in range(stages) for i in self.out_indices):
-            raise UserError(f"out_indices={tuple(out_indices)} must name stages 0 to {stages - 1}")
+            raise UserError(f"out_indices={out_indices} must name stages 0 to {stages - 1}")
         if frozen_stages not in range(-1, stages + 1):
             raise UserError(f"frozen_stages={frozen_stages} must lie between -1 (nothing) and {stages} (everything)")
         if pad_attention not in ("mask", "zeros"):
@@ -151,7 +154,7 @@ class SwinTransformerV2(BaseModule):
         for module in self._frozen_modules():
             module.eval().requires_grad_(False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...] | Tensor:
         """B x C_in x *pixels -> B x C_i x *tokens_i for every stage of ``out_indices``."""
         if x.ndim != 2 + len(self.axes) or x.shape[1] != self.in_channels:
             wanted = " x ".join(("B", str(self.in_channels), *self.axes))
@@ -164,7 +167,7 @@ class SwinTransformerV2(BaseModule):
                 features.append(getattr(self, f"norm{i}")(x).movedim(-1, 1).contiguous())
             if stage.downsample is not None:
                 x = stage.downsample(x)
-        return tuple(features)
+        return features[0] if self.returns_tensor else tuple(features)
 
 
 def _init_linear(module: nn.Module) -> None:
