@@ -14,6 +14,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from swinv2_dense.checkpoint.inflation import inflate
 from swinv2_dense.checkpoint.publishers import Weights, from_authors, identify, to_authors
 from swinv2_dense.checkpoint.reading import Checkpoint, Source, read, unwrap
 from swinv2_dense.checkpoint.report import LoadReport, logger, show_window
@@ -160,6 +161,11 @@ def _fit(
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """The weights as a complete state dict of the backbone, which is not touched, and the report on them."""
     tensors = from_authors(weights, "ours")
+    patch = dict(backbone.named_parameters())["patch_embed.proj.weight"]
+    inflates = patch.ndim == 1 + tensors["patch_embed.proj.weight"].ndim
+    if inflates:  # an image model's weights for a video model
+        tensors = inflate(tensors, frames=patch.shape[2])
+        argument = argument and tuple(window[1:] for window in argument)
     dropped = {kind: list(keys) for kind, keys in weights.dropped.items()}
     parameters = dict(backbone.named_parameters())
     found = f" (checkpoint: {anatomy(weights)})"
@@ -173,6 +179,10 @@ def _fit(
         dropped.setdefault("norm of a stage not in out_indices", []).append(name)
         del tensors[name]
     pretrained, told = _pretrained_windows(backbone, weights, checkpoint, argument)
+    if inflates:  # nothing is known of time yet: its unit is the window that training will have
+        time = backbone.pretrained_window_given or backbone.window_size
+        pretrained = tuple((t[0], *window) for t, window in zip(time, pretrained, strict=True))
+        told += ", inflated from an image model"
     report = LoadReport(
         publisher=weights.publisher,
         source=checkpoint.source,
@@ -185,8 +195,8 @@ def _fit(
         dropped=dropped,
     )
     for name in plain_norms:
-        fill = torch.ones_like if name.endswith("weight") else torch.zeros_like
-        tensors[name] = fill(parameters[name], requires_grad=False)
+        fill = torch.ones if name.endswith("weight") else torch.zeros
+        tensors[name] = fill(parameters[name].shape, dtype=parameters[name].dtype)
     tensors |= {_BUFFER.format(s): torch.tensor(window) for s, window in enumerate(pretrained)}
     return tensors, report
 

@@ -178,5 +178,6 @@ def _init_linear(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _adapt(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object) -> None:
-    adapt_state_dict(module, state_dict, prefix)
+def _adapt(module: nn.Module, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+    _metadata, _strict, _missing_keys, unexpected_keys, _errors = rest
+    adapt_state_dict(module, state_dict, prefix, unexpected_keys)
