@@ -207,8 +207,9 @@ def _pretrained_windows(
     """The pre-training window of every stage and what told it; a warning where ``argument`` says otherwise."""
     geometry = find_geometry(weights, checkpoint.name, checkpoint.config, argument)
     if geometry is None:
-        if all(n == 1 for window in backbone.window_size for n in window):
-            return backbone.window_size, "nothing; windows of one token need none"
+        axes = weights.tensors["patch_embed.proj.weight"].ndim - 2
+        if all(n == 1 for window in backbone.window_size for n in window[-axes:]):
+            return tuple(window[-axes:] for window in backbone.window_size), "nothing; windows of one token need none"
         raise UserError(
             f"nothing tells the pre-training window of checkpoint {checkpoint.source} (no coordinate tables, no "
             "config.json, no publisher's name): give it as pretrained_window_size, e.g. 8"

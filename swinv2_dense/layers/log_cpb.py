@@ -49,30 +49,30 @@ def expand_bias(table: Tensor, shape: tuple[int, ...]) -> Tensor:
     H x (2W_1 - 1) x ... -> H x N x N, N = prod(``shape``), for windows of ``shape`` <= W. Entry (i, j) is the table's
     at offset position(i) - position(j).
     """
-    rank = len(shape)
-    bias = _centre(table, shape)
-    # Read backwards, axis by axis, the table becomes one long row on which query i sees keys as a window of w entries.
-    bias = bias.flip(tuple(range(1, rank + 1)))
-    for axis, w in enumerate(shape, start=1):
-        bias = bias.unfold(axis, w, 1)
-    # H, i'_1, ..., i'_d, j_1, ..., j_d with i' = w - 1 - i
-    bias = bias.flip(tuple(range(1, rank + 1)))
-    n = math.prod(shape)
-    return bias.reshape(-1, n, n)
+    # Read backwards, the table is a row on which query i sees its keys as the w entries from w - 1 - i on.
+    bias = _centre(table, shape).flip(tuple(range(1, len(shape) + 1)))
+    queries = keys = 1
+    for w in reversed(shape):
+        # H, offsets of the axes before, queries, offset, keys: what is copied most lies together
+        bias = bias.reshape(table.shape[0], -1, 2 * w - 1, queries, keys).transpose(2, 3).contiguous()
+        bias = torch.stack([bias.narrow(3, w - 1 - i, w) for i in range(w)], dim=2)
+        queries, keys = w * queries, w * keys
+    return bias.view(-1, queries, keys)
 
 
 def fold_bias(grad: Tensor, shape: tuple[int, ...], table: Tensor) -> None:
-    """Add the gradient H x N x N of an expanded bias to that of its ``table`` (in place): :func:`expand_bias` transposed."""
-    for axis, w in enumerate(shape):
-        # H, offsets of the axes before, i, i of the axes after, j, j of the axes after
-        grad = grad.view(grad.shape[0], -1, w, math.prod(shape[axis + 1 :]), w, math.prod(shape[axis + 1 :]))
-        # offset i - j + w - 1, counted backwards while j runs forwards
-        folded = grad.new_zeros(*grad.shape[:2], 2 * w - 1, *(grad.shape[3], grad.shape[5]))
+    """Add the gradient H x N x N of an expanded bias to that of its ``table``, in place: :func:`expand_bias` transposed."""
+    rest = math.prod(shape)
+    for w in shape:
+        rest //= w
+        # H, offsets of the axes before, query, queries of the axes after, key, keys of the axes after
+        grad = grad.reshape(table.shape[0], -1, w, rest, w, rest)
+        folded = grad.new_zeros(*grad.shape[:2], rest, 2 * w - 1, rest)
         for i in range(w):
-            folded[:, :, w - 1 - i : 2 * w - 1 - i] += grad[:, :, i].transpose(2, 3)
-        grad = folded.flip(2).flatten(1, 2)
+            folded.narrow(3, w - 1 - i, w).add_(grad[:, :, i])
+        grad = folded.transpose(2, 3)
     centre = _centre(table, shape)
-    centre += grad.view(centre.shape)
+    centre += grad.reshape(centre.shape).flip(tuple(range(1, len(shape) + 1)))
 
 
 class LogCPB(nn.Sequential):

@@ -38,8 +38,8 @@ _EPS = 1e-6
 def _inverse_norm(x: Tensor) -> Tensor:
     """1 / |x| over the last axis, in float32 or wider, keepdim. A zero vector (a padding token's key) keeps a zero gradient:
     ``F.normalize`` would give it 1/eps, which is infinite in float16."""
-    squares = x.to(at_least_float32(x)).square().sum(-1, keepdim=True)
-    return torch.where(squares > 0, squares.clamp_min(_EPS**2).rsqrt(), 0)
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=at_least_float32(x))
+    return torch.where(norm > 0, norm.clamp_min(_EPS).reciprocal(), 0)
 
 
 def _windows_of(tokens: Tensor, kinds: Sequence[Kind], batch: int) -> Iterator[tuple[Kind, Tensor]]:
