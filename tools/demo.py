@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swinv2_dense.engine import cli
+from swinv2_dense.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "demo"
 
@@ -27,8 +28,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from swinv2_dense.demo import detection
-
+    try:
+        from swinv2_dense.demo import detection
+    except ImportError as error:
+        raise UserError(
+            f"the detection demo needs {error.name}: run make install, or pip install swinv2_dense[det]"
+        ) from error
     detection.run(CONFIGS / "htc_swinv2_demo.py", args.work_dir, args.seed, quick=args.quick)
 
 

@@ -20,6 +20,7 @@ from swinv2_dense.demo.recorder import Recorder
 from swinv2_dense.demo.story import Story
 from swinv2_dense.engine import launch
 from swinv2_dense.errors import UserError
+from swinv2_dense.layers.log_cpb import LogCPB
 from swinv2_dense.models import SwinTransformerV2
 
 __all__ = ["run"]
@@ -159,13 +160,14 @@ def _draw_biases(path: Path, backbones: dict[str, SwinTransformerV2], rows: int 
 @torch.inference_mode()
 def _bias_tables(backbone: SwinTransformerV2) -> dict[tuple[int, int], np.ndarray]:
     """(stage, block) -> heads x (2W-1) x (2W-1), for the stages whose window is as large as the first's."""
-    windows = backbone.window_size
-    return {
-        (s, b): block.attn.cpb_mlp(windows[s]).numpy()
-        for s, stage in enumerate(backbone.layers)
-        for b, block in enumerate(stage.blocks)
-        if windows[s] == windows[0]
-    }
+    tables = {}
+    for name, module in backbone.named_modules():
+        if isinstance(module, LogCPB):
+            stage, block = (int(part) for part in name.split(".")[1:4:2])  # layers.STAGE.blocks.BLOCK.attn.cpb_mlp
+            window = backbone.window_size[stage]
+            if window == backbone.window_size[0]:
+                tables[stage, block] = module(window).numpy()
+    return tables
 
 
 def _show_results(story: Story, scores: dict[str, float], pictures: Path) -> None:

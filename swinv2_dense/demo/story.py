@@ -11,6 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from swinv2_dense.errors import UserError
+
 __all__ = ["Advance", "Story"]
 
 # Takes how much is done, and a note such as the loss.
@@ -18,15 +20,22 @@ Advance = Callable[[int, str], None]
 
 
 class Story:
-    """The screen and the log file of a demo of ``steps`` steps."""
+    """The screen and the log file of a demo of ``steps`` steps.
+
+    Raises:
+        UserError: the log's folder cannot be written to.
+    """
 
     def __init__(self, log: Path, steps: int) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
         self.console = Console(file=sys.stdout, highlight=False)
         self.steps, self.step_number = steps, 0
         self.start = time.perf_counter()
-        # Never closed by us: the handlers of mmengine's loggers keep it and write to it until the process ends.
-        self._log = log.open("w", buffering=1)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            # Never closed by us: the handlers of mmengine's loggers keep it and write to it until the process ends.
+            self._log = log.open("w", buffering=1)
+        except OSError as error:
+            raise UserError(f"{log} cannot be written ({error.strerror}): choose another --work-dir") from error
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:
