@@ -6,7 +6,7 @@ name is first looked up, so importing the package stays cheap and pulls in none 
 
 from mmengine import registry as root
 
-__all__ = ["DATASETS", "HOOKS", "METRICS", "MODELS", "OPTIM_WRAPPER_CONSTRUCTORS", "OPTIM_WRAPPERS", "TRANSFORMS"]
+__all__ = ["DATASETS", "HOOKS", "METRICS", "MODELS", "OPTIM_WRAPPERS", "OPTIM_WRAPPER_CONSTRUCTORS", "TRANSFORMS"]
 
 _SCOPE = "swinv2_dense"
 

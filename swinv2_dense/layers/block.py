@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -109,16 +110,18 @@ class SwinStage(nn.Module):
         # Saved with the weights, which mean nothing without it (section 3.3).
         self.register_buffer("pretrained_window_size", torch.tensor(pretrained_window))
 
+    @property
+    def pretrained_window(self) -> tuple[int, ...]:
+        return cast(SwinBlock, self.blocks[0]).attn.cpb_mlp.pretrained_window
+
     def set_pretrained_window(self, window: tuple[int, ...]) -> None:
         self.pretrained_window_size.copy_(torch.tensor(window))
         for block in self.blocks:
-            block.attn.cpb_mlp.pretrained_window = window
+            cast(SwinBlock, block).attn.cpb_mlp.pretrained_window = window
 
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same, before patch merging."""
         for block in self.blocks:
-            if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+            with_cp = self.with_cp and torch.is_grad_enabled()
+            x = checkpoint(block, x, use_reentrant=False) if with_cp else block(x)
         return x

@@ -8,6 +8,7 @@ larger window only continues the table: cropped to its middle it is the smaller 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,7 @@ def log_coordinates(
 
 
 def _centre(table: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """H x prod(2W - 1) table of a window -> the H x prod(2w - 1) view that belongs to windows of a smaller ``shape``."""
+    """H x prod(2W - 1) table of a window -> the view H x prod(2w - 1) that belongs to windows of ``shape``."""
     for axis, w in enumerate(shape, start=1):
         table = table.narrow(axis, (table.shape[axis] + 1) // 2 - w, 2 * w - 1)
     return table
@@ -61,7 +62,7 @@ def expand_bias(table: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def fold_bias(grad: Tensor, shape: tuple[int, ...], table: Tensor) -> None:
-    """Add the gradient H x N x N of an expanded bias to that of its ``table``, in place: :func:`expand_bias` transposed."""
+    """:func:`expand_bias` transposed: add the gradient H x N x N of a bias to that of its ``table``, in place."""
     rest = math.prod(shape)
     for w in shape:
         rest //= w
@@ -90,9 +91,9 @@ class LogCPB(nn.Sequential):
         self.pretrained_window = pretrained_window
         self._cached: tuple[tuple[object, ...], list[Tensor], Tensor] | None = None
 
-    def forward(self, window: tuple[int, ...]) -> Tensor:  # type: ignore[override]
+    def forward(self, window: tuple[int, ...]) -> Tensor:
         """Table of biases for a ``window``, H x (2W_1 - 1) x ... x (2W_d - 1), float32 also under autocast."""
-        first, _, last = self
+        first, last = cast(nn.Linear, self[0]), cast(nn.Linear, self[2])
         with torch.autocast(first.weight.device.type, enabled=False):
             wide = at_least_float32(first.weight)
             coordinates = log_coordinates(window, self.pretrained_window, first.weight.device).to(wide)
@@ -104,9 +105,13 @@ class LogCPB(nn.Sequential):
         wants_grad = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
         if self.training or wants_grad or torch.compiler.is_compiling():
             return self(window)
-        key = (window, self.pretrained_window, *((p.data_ptr(), p.device, p.dtype, _version(p)) for p in self.parameters()))
+        key = (
+            window,
+            self.pretrained_window,
+            *((p.data_ptr(), p.device, p.dtype, _version(p)) for p in self.parameters()),
+        )
         if self._cached is None or self._cached[0] != key or not self._unchanged(self._cached[1]):
-            on_cpu = self[0].weight.device.type == "cpu"
+            on_cpu = all(p.device.type == "cpu" for p in self.parameters())
             copies = [p.detach().clone() for p in self.parameters()] if on_cpu else []
             self._cached = key, copies, self(window)
         return self._cached[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 __all__ = ["PatchEmbed", "PatchMerging", "pad_to_multiple"]
 
-_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_CONV: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 def pad_to_multiple(x: Tensor, multiple: tuple[int, ...], first_axis: int) -> Tensor:
@@ -32,7 +33,7 @@ class PatchEmbed(nn.Module):
     def __init__(self, in_channels: int, embed_dims: int, patch_size: tuple[int, ...]) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.proj = _CONV[len(patch_size)](in_channels, embed_dims, kernel_size=patch_size, stride=patch_size)
+        self.proj: nn.Module = _CONV[len(patch_size)](in_channels, embed_dims, patch_size, patch_size)
         self.norm = nn.LayerNorm(embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ class PatchEmbed(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """2 x 2 neighbours (the last two axes: time is not merged) -> one token of twice the width; the norm comes last in V2.
+    """2 x 2 neighbours along the last two axes (time is not merged) -> one token of twice the width, then the norm.
 
     B x ... x H x W x C -> B x ... x ceil(H/2) x ceil(W/2) x 2C. Of the 4C channels that enter the reduction the row
     offset varies fastest: (0, 0), (1, 0), (0, 1), (1, 1), as in the authors' weights.
@@ -56,4 +57,3 @@ class PatchMerging(nn.Module):
         x = pad_to_multiple(x, (2, 2), first_axis=x.ndim - 3)
         corners = [x[..., row::2, column::2, :] for column, row in product((0, 1), repeat=2)]
         return self.norm(self.reduction(torch.cat(corners, dim=-1)))
-

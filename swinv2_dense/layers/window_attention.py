@@ -36,8 +36,8 @@ _EPS = 1e-6
 
 
 def _inverse_norm(x: Tensor) -> Tensor:
-    """1 / |x| over the last axis, in float32 or wider, keepdim. A zero vector (a padding token's key) keeps a zero gradient:
-    ``F.normalize`` would give it 1/eps, which is infinite in float16."""
+    """1 / |x| over the last axis, in float32 or wider, keepdim. A zero vector (a padding token's key) has a zero
+    gradient: ``F.normalize`` would give it 1/eps, which is infinite in float16."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=at_least_float32(x))
     return torch.where(norm > 0, norm.clamp_min(_EPS).reciprocal(), 0)
 
@@ -82,7 +82,9 @@ def cosine_attention(
     batch = qkv.shape[0] // sum(kind.windows * kind.tokens for kind in kinds)
     q, k, v = _unit_qk(qkv, scale)
     out = []
-    for (kind, q_nHND), (_, k_nHND), (_, v_nHND) in zip(*(_windows_of(t, kinds, batch) for t in (q, k, v)), strict=True):
+    for (kind, q_nHND), (_, k_nHND), (_, v_nHND) in zip(
+        *(_windows_of(t, kinds, batch) for t in (q, k, v)), strict=True
+    ):
         bias = expand_bias(table, kind.shape).to(q.dtype)
         out.append(F.scaled_dot_product_attention(q_nHND, k_nHND, v_nHND, attn_mask=bias[None], scale=1.0))
     return _tokens_of(out)
@@ -103,7 +105,9 @@ def cosine_attention_plain(
     batch = qkv.shape[0] // sum(kind.windows * kind.tokens for kind in kinds)
     q, k, v = _unit_qk(qkv, scale)
     out = []
-    for (kind, q_nHND), (_, k_nHND), (_, v_nHND) in zip(*(_windows_of(t, kinds, batch) for t in (q, k, v)), strict=True):
+    for (kind, q_nHND), (_, k_nHND), (_, v_nHND) in zip(
+        *(_windows_of(t, kinds, batch) for t in (q, k, v)), strict=True
+    ):
         logits = q_nHND @ k_nHND.mT + expand_bias(table, kind.shape)
         out.append(F.dropout(logits.softmax(-1), dropout).to(v.dtype) @ v_nHND)
     return _tokens_of(out)
@@ -145,7 +149,7 @@ class _FusedCPU(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         qkv, scale, table, out, lse = ctx.saved_tensors
         with torch.autocast("cpu", enabled=False):
             return *_backward_cpu(qkv, scale, table, out, lse, grad_out, ctx.kinds), None

@@ -141,7 +141,7 @@ class _Partition(torch.autograd.Function):
         return _gather(x, grid)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return merge(grad, ctx.grid, ctx.batch), None
 
 
@@ -152,7 +152,7 @@ class _Merge(torch.autograd.Function):
         return _scatter(tokens.contiguous(), grid, batch)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return partition(grad, ctx.grid), None, None
 
 

@@ -1,4 +1,4 @@
-"""What registers with mmengine. Models that need mmdet, mmseg or mmaction2 are modules of their own, named in configs."""
+"""What registers with mmengine. What needs mmdet, mmseg or mmaction2 is a module of its own, named in configs."""
 
 from swinv2_dense.models.swin_v2 import SwinTransformerV2
 from swinv2_dense.models.video_swin_v2 import VideoSwinTransformerV2

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from swinv2_dense.checkpoint import adapt_state_dict, load_pretrained
+from swinv2_dense.checkpoint.windows import windows_per_stage
 from swinv2_dense.errors import UserError
 from swinv2_dense.layers import PatchEmbed, SwinStage
-from swinv2_dense.models.archs import Windows, arch_of, windows_per_stage
+from swinv2_dense.models.archs import arch_of
 from swinv2_dense.registry import MODELS
 
-__all__ = ["SwinTransformerV2"]
+__all__ = ["SwinTransformerV2", "Windows"]
+
+Windows = int | Sequence[int] | Sequence[int | Sequence[int]]
 
 
 @MODELS.register_module()
@@ -50,7 +53,7 @@ class SwinTransformerV2(BaseModule):
     """
 
     # What a variant with other axes sets. Patch merging halves the last two.
-    axes = ("y", "x")
+    axes: tuple[str, ...] = ("y", "x")
 
     def __init__(
         self,
@@ -121,14 +124,17 @@ class SwinTransformerV2(BaseModule):
         self._freeze()
         self.register_load_state_dict_pre_hook(_adapt)
 
+    def _stages(self) -> list[SwinStage]:
+        return [cast(SwinStage, stage) for stage in self.layers]
+
     @property
     def pretrained_window_size(self) -> tuple[tuple[int, ...], ...]:
         """Pre-training window of every stage, in tokens."""
-        return tuple(stage.blocks[0].attn.cpb_mlp.pretrained_window for stage in self.layers)
+        return tuple(stage.pretrained_window for stage in self._stages())
 
     def set_pretrained_window_size(self, windows: Sequence[tuple[int, ...]]) -> None:
         """Tell every stage the window (tokens per axis) that its weights were pre-trained with."""
-        for stage, window in zip(self.layers, windows, strict=True):
+        for stage, window in zip(self._stages(), windows, strict=True):
             stage.set_pretrained_window(tuple(window))
 
     def init_weights(self) -> None:
@@ -158,10 +164,12 @@ class SwinTransformerV2(BaseModule):
         """B x C_in x *pixels -> B x C_i x *tokens_i for every stage of ``out_indices``."""
         if x.ndim != 2 + len(self.axes) or x.shape[1] != self.in_channels:
             wanted = " x ".join(("B", str(self.in_channels), *self.axes))
-            raise UserError(f"{type(self).__name__} takes {wanted} (in_channels={self.in_channels}), got {tuple(x.shape)}")
+            raise UserError(
+                f"{type(self).__name__} takes {wanted} (in_channels={self.in_channels}), got {tuple(x.shape)}"
+            )
         x = self.pos_drop(self.patch_embed(x))
         features = []
-        for i, stage in enumerate(self.layers):
+        for i, stage in enumerate(self._stages()):
             x = stage(x)
             if i in self.out_indices:
                 features.append(getattr(self, f"norm{i}")(x).movedim(-1, 1).contiguous())

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from swinv2_dense.models.archs import Windows
-from swinv2_dense.models.swin_v2 import SwinTransformerV2
+from swinv2_dense.models.swin_v2 import SwinTransformerV2, Windows
 from swinv2_dense.registry import MODELS
 
 __all__ = ["VideoSwinTransformerV2"]

@@ -15,7 +15,9 @@ from swinv2_dense.layers import WindowAttention, cosine_attention, cosine_attent
 HEADS, DIM = 2, 8
 
 
-def make(window: tuple[int, ...], *, shifted: bool, pad: str = "mask", pretrained: tuple[int, ...] | None = None) -> WindowAttention:
+def make(
+    window: tuple[int, ...], *, shifted: bool, pad: str = "mask", pretrained: tuple[int, ...] | None = None
+) -> WindowAttention:
     attn = WindowAttention(
         DIM, HEADS, window, shifted=shifted, pretrained_window=pretrained or window, pad_attention=pad
     ).double()
@@ -74,7 +76,9 @@ def by_loops(attn: WindowAttention, x: Tensor) -> Tensor:
     ],
 )
 @torch.no_grad()
-def test_attention_equals_loops_over_tokens(size: tuple[int, ...], window: tuple[int, ...], pad: str, shifted: bool) -> None:
+def test_attention_equals_loops_over_tokens(
+    size: tuple[int, ...], window: tuple[int, ...], pad: str, shifted: bool
+) -> None:
     attn = make(window, shifted=shifted, pad=pad, pretrained=tuple(w + 2 for w in window))
     x = torch.randn(2, *size, DIM, dtype=torch.float64)
     expected = torch.stack([by_loops(attn, image) for image in x])

@@ -62,7 +62,9 @@ def test_merge_undoes_partition_and_so_do_their_gradients(
     assert torch.equal(grad_t, partition(x, grid))
 
 
-@pytest.mark.parametrize(("size", "window", "kinds"), [((16, 24), (8, 8), 4), ((16, 16, 16), (8, 8, 8), 8), ((8, 16), (8, 8), 2)])
+@pytest.mark.parametrize(
+    ("size", "window", "kinds"), [((16, 24), (8, 8), 4), ((16, 16, 16), (8, 8, 8), 8), ((8, 16), (8, 8), 2)]
+)
 def test_a_map_of_full_windows_has_two_kinds_per_shifted_axis(
     size: tuple[int, ...], window: tuple[int, ...], kinds: int
 ) -> None:

@@ -85,15 +85,15 @@ def test_zero_padding_gives_the_features_of_huggingface(size: tuple[int, int], w
     assert relative_error(tuple(a[i] for i in stages), [b[i] for i in stages]) < 1e-4
 
 
-@pytest.mark.parametrize(("size", "window", "pretrained"), [((128, 128), [4] * 4, [0] * 4), ((150, 138), [4, 4, 4, 2], [8] * 4)])
+@pytest.mark.parametrize(
+    ("size", "window", "pretrained"), [((128, 128), [4] * 4, [0] * 4), ((150, 138), [4, 4, 4, 2], [8] * 4)]
+)
 @torch.no_grad()
 def test_zero_padding_gives_the_features_of_mmpretrain(
     size: tuple[int, int], window: list[int], pretrained: list[int]
 ) -> None:
     theirs, features = mmpretrain_model((128, 128), window, pretrained)
-    ours = SwinTransformerV2(
-        {**ARCH, "extra_norm_every_n_blocks": 2}, window_size=window, pad_attention="zeros"
-    ).eval()
+    ours = SwinTransformerV2({**ARCH, "extra_norm_every_n_blocks": 2}, window_size=window, pad_attention="zeros").eval()
     load_pretrained(ours, theirs.state_dict(), [p or w for p, w in zip(pretrained, window)])
     x = torch.randn(1, 3, *size)
     assert relative_error(ours(x), features(x)) < 1e-4
@@ -156,7 +156,11 @@ def test_state_dict_has_the_authors_names_and_the_pretraining_windows() -> None:
         "layers.0.blocks.1.attn.logit_scale",
         "layers.0.blocks.1.attn.proj.weight",
         "layers.0.blocks.1.attn.proj.bias",
-        *(f"layers.0.blocks.1.{part}.{p}" for part in ("norm1", "norm2", "mlp.fc1", "mlp.fc2") for p in ("weight", "bias")),
+        *(
+            f"layers.0.blocks.1.{part}.{p}"
+            for part in ("norm1", "norm2", "mlp.fc1", "mlp.fc2")
+            for p in ("weight", "bias")
+        ),
     }
     keys = list(model.state_dict())
     assert {k for k in keys if k.startswith("layers.0.blocks.1.")} == names
@@ -262,9 +266,9 @@ def test_compiled_model_gives_the_same_features() -> None:
         (dict(arch=dict(embed_dims=32, depths=[2], heads=[1])), "unknown key 'heads', did you mean 'num_heads'"),
         (dict(arch=dict(embed_dims=32, depths=[2, 2])), "'num_heads' is missing"),
         (dict(arch=dict(embed_dims=32, depths=[2, 2], num_heads=[3, 6])), "does not divide"),
-        (dict(window_size=0), "window_size=0 is no window"),
-        (dict(window_size=[8, 8, 8]), "names 3 windows, but the backbone has 4 stages"),
-        (dict(window_size=[8, 8, 8, "8"]), "is no window"),
+        (dict(window_size=0), "window_size=0: give"),
+        (dict(window_size=[8, 8, 8]), "window_size=[8, 8, 8]: give a number of tokens"),
+        (dict(window_size=[8, 8, 8, "8"]), "window_size="),
         (dict(out_indices=(4,)), "out_indices"),
         (dict(frozen_stages=5), "frozen_stages=5"),
         (dict(pad_attention="reflect"), "pad_attention='reflect'"),
