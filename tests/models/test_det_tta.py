@@ -88,9 +88,7 @@ def detector(kind: str) -> nn.Module:
     return model
 
 
-def view(
-    picture: Tensor, *, scale: float = 1.0, flip: str | None = None, **changed: Any
-) -> tuple[Tensor, DetDataSample]:
+def view(picture: Tensor, *, scale: float = 1.0, flip: str | None = None) -> tuple[Tensor, DetDataSample]:
     """What a test pipeline makes of a picture (3 x H x W, 0 to 255)."""
     size = [round(side * scale) for side in picture.shape[-2:]]
     pixels = nn.functional.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
@@ -101,9 +99,7 @@ def view(
         "scale_factor": (size[1] / picture.shape[-1], size[0] / picture.shape[-2]),
         "flip": flip is not None,
         "flip_direction": flip,
-        **changed,
     }
-    meta = {key: value for key, value in meta.items() if value != "absent"}
     return pixels.flip(axes[flip]) if flip else pixels, DetDataSample(metainfo=meta)
 
 
@@ -166,9 +162,9 @@ def test_a_flipped_view_of_a_mirrored_picture_gives_the_mirrored_prediction(kind
     expected = plain(model, view(picture()))[0].pred_instances
     found = augmented(model, [view(picture().flip(axes), flip=direction)])[0].pred_instances
     boxes = expected.bboxes.clone()
-    for axis, side in zip((0, 1), reversed(SIDE), strict=True):
-        if axis - 2 in [-1 - a for a in axes] or (-1 - axis) in axes:
-            boxes[:, [axis, axis + 2]] = side - boxes[:, [axis + 2, axis]]
+    for axis in axes:  # -1 is x, the boxes' columns 0 and 2
+        column = -1 - axis
+        boxes[:, [column, column + 2]] = SIDE[axis] - boxes[:, [column + 2, column]]
     torch.testing.assert_close(found.bboxes, boxes, atol=1e-4, rtol=0)
     assert torch.equal(found.scores, expected.scores)
     assert torch.equal(found.labels, expected.labels)
@@ -265,8 +261,10 @@ def test_mistakes_are_named() -> None:
     model = detector("mask_rcnn")
     with pytest.raises(UserError, match=r"tta_cfg\.nmss is unknown"):
         DetMaskTTAModel(model, {"nmss": 1})
+    pixels, sample = view(picture())
+    silent = DetDataSample(metainfo={key: sample.metainfo[key] for key in ("ori_shape", "img_shape", "scale_factor")})
     with pytest.raises(UserError, match="tta_pipeline: a view does not tell its flip"):
-        augmented(model, [view(picture(), flip=None, **{"flip": "absent"})])
+        augmented(model, [(pixels, silent)])
     with pytest.raises(UserError, match="no RPN and RoI head"):
         DetMaskTTAModel(_OneStage())
 
