@@ -125,7 +125,9 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is a program of the user's: whatever it raises is about the config
         file = _file_being_read(error) or path
-        raise UserError(f"config {file} cannot be read: {type(error).__name__}: {error}") from error
+        raise UserError(
+            f"config {file} cannot be read: {type(error).__name__}: {' '.join(map(str, error.args[:1]))}"
+        ) from error
     _merge_options(cfg, args.cfg_options or {})
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs", path.stem))
@@ -134,8 +136,9 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def _file_being_read(error: BaseException) -> str | None:
     """Which config file, this one or a base of it, was being read: the exception itself often does not say."""
-    names = [frame.f_locals.get("filename") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return next((name for name in reversed(names) if isinstance(name, str) and name.endswith(".py")), None)
+    readers = ("_is_lazy_import", "_file2dict", "_parse_lazy_import")
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name in readers]
+    return frames[-1].f_locals.get("filename") if frames else None
 
 
 def _merge_options(cfg: Config, options: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import METRICS
 
+from swinv2_dense.checkpoint import read
 from swinv2_dense.engine import fast_dev_run as fast
 from swinv2_dense.engine import preflight
 from swinv2_dense.engine.runner import DenseRunner
@@ -29,12 +31,13 @@ def train(cfg: Config, fast_dev_run: int | None = None, hooks: Sequence[Hook] = 
     Raises:
         UserError: a mistake in the config, the data or the environment, before anything is built where possible.
     """
-    preflight.drop_missing_semantic_maps(cfg)
+    changed = preflight.drop_missing_semantic_maps(cfg)
     if fast_dev_run is not None:
         if fast_dev_run < 1:
             raise UserError(f"--fast-dev-run {fast_dev_run}: give a number of iterations from 1 on")
         fast.shorten(cfg, fast_dev_run)
     preflight.check(cfg, ("train", "val") if fast_dev_run is None else ("train", "val", "test"))
+    _warn(changed)
     runner = DenseRunner.from_cfg(cfg)
     for hook in hooks:
         runner.register_hook(hook)
@@ -60,7 +63,9 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     if cfg.get("test_cfg") is None or cfg.get("test_dataloader") is None:
         raise UserError("the config has no test_dataloader and test_cfg: there is nothing to test on")
     cfg.update(load_from=checkpoint, resume=False)
+    preflight.check_checkpoint(checkpoint, "the path of the weights to test")
     preflight.check(cfg, ("test",))
+    _warn(_as_trained(cfg, checkpoint))
     runner = DenseRunner.from_cfg(cfg)
     if out is None:
         return runner.test()
@@ -72,6 +77,21 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     if is_main_process():
         os.replace(part, out)
     return metrics
+
+
+def _as_trained(cfg: Config, checkpoint: str) -> str | None:
+    """Training drops the semantic branch where there are no maps for it; testing its weights does the same."""
+    if "semantic_head" not in cfg.model.get("roi_head", {}):
+        return None
+    if any("semantic_head" in name for name in read(checkpoint).state_dict):
+        return None
+    preflight.drop_semantic_branch(cfg.model)
+    return f"{checkpoint} was trained without the semantic branch: testing without it"
+
+
+def _warn(line: str | None) -> None:
+    if line is not None and is_main_process():
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def use_amp(cfg: Config) -> None:

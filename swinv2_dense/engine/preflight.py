@@ -6,7 +6,6 @@ import difflib
 import importlib
 import inspect
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from swinv2_dense.engine.preflight_data import check_dataset, leaf_datasets
 from swinv2_dense.errors import UserError
 from swinv2_dense.registry import MODELS
 
-__all__ = ["check", "drop_missing_semantic_maps"]
+__all__ = ["check", "check_checkpoint", "drop_missing_semantic_maps", "drop_semantic_branch"]
 
 _SCOPE = "swinv2_dense."
 # The library of each task, by the config's default_scope, and the extra that installs it.
@@ -46,34 +45,35 @@ def check(cfg: Config, splits: Sequence[str]) -> None:
                     check_dataset(cfg, key, dataset)
 
 
-def drop_missing_semantic_maps(cfg: Config) -> None:
-    """Turn HTC's semantic branch off where the data have no semantic maps, with one line of warning.
+def drop_missing_semantic_maps(cfg: Config) -> str | None:
+    """Turn HTC's semantic branch off where the training data have no semantic maps; returns what to tell the user.
 
     The config is changed, not only the model: what is saved with the run says what was trained.
     """
-    roi_head = cfg.model.get("roi_head", {})
-    if "semantic_head" not in roi_head or "train_dataloader" not in cfg:
-        return
+    if "semantic_head" not in cfg.model.get("roi_head", {}) or "train_dataloader" not in cfg:
+        return None
     datasets = [dataset for _, dataset in leaf_datasets(cfg.train_dataloader.dataset, "")]
-    missing = [
-        folder for root, folder in map(_seg_folder, datasets) if os.path.isdir(root) and not os.path.isdir(folder)
-    ]
+    # A missing root is another mistake, which check() tells.
+    missing = [seg for root, seg in map(_seg_folder, datasets) if os.path.isdir(root) and not os.path.isdir(seg)]
     if not missing:
-        return
-    print(
-        f"warning: {missing[0]} not found: training without the semantic branch, "
-        "as configs/coco/htc_without_semantic_swinv2_t.py does",
-        file=sys.stderr,
-    )
-    roi_head.pop("semantic_head")
-    roi_head.pop("semantic_roi_extractor")
-    preprocessor = cfg.model.data_preprocessor
-    for padding in [preprocessor, *(preprocessor.get("batch_augments") or [])]:
-        padding.pop("pad_seg", None)
+        return None
+    drop_semantic_branch(cfg.model)
     for dataset in datasets:
         dataset.data_prefix.pop("seg", None)
         for transform in dataset.pipeline:
             transform.pop("with_seg", None)
+    return (
+        f"{missing[0]} not found: training without the semantic branch, "
+        "as configs/coco/htc_without_semantic_swinv2_t.py does"
+    )
+
+
+def drop_semantic_branch(model: Any) -> None:
+    """Make an HTC config one without the semantic branch."""
+    model.roi_head.pop("semantic_head")
+    model.roi_head.pop("semantic_roi_extractor")
+    for padding in [model.data_preprocessor, *(model.data_preprocessor.get("batch_augments") or [])]:
+        padding.pop("pad_seg", None)
 
 
 def _seg_folder(dataset: Any) -> tuple[str, str]:
@@ -153,11 +153,11 @@ def _check_checkpoints(cfg: Config) -> None:
                 f"--resume: {cfg.work_dir} holds no checkpoint to resume from: "
                 "leave --resume out to start anew, or name the checkpoint, --resume PATH"
             )
-        _check_exists(source, f"{cfg.work_dir}/last_checkpoint")
+        check_checkpoint(source, f"{cfg.work_dir}/last_checkpoint")
     elif source:
-        _check_exists(source, "--resume" if cfg.get("resume") else "load_from")
+        check_checkpoint(source, "--resume" if cfg.get("resume") else "load_from")
     for path, checkpoint in _init_checkpoints(cfg.model, "model"):
-        _check_exists(checkpoint, path)
+        check_checkpoint(checkpoint, path)
 
 
 def _init_checkpoints(node: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -171,7 +171,7 @@ def _init_checkpoints(node: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _init_checkpoints(value, f"{path}.{index}")
 
 
-def _check_exists(source: str, key: str) -> None:
-    """Only paths can be looked up beforehand: timm:NAME, hf:NAME and URLs have a colon."""
+def check_checkpoint(source: str, key: str) -> None:
+    """Refuse a path to nothing; ``key`` says where it was given. What has a colon (timm:NAME, a URL) is no path."""
     if ":" not in source and not os.path.exists(source):
         raise UserError(f"checkpoint {source} does not exist: correct {key}")
