@@ -8,6 +8,7 @@ larger window only continues the table: cropped to its middle it is the smaller 
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import cast
 
 import torch
@@ -94,9 +95,11 @@ class LogCPB(nn.Sequential):
     def forward(self, window: tuple[int, ...]) -> Tensor:
         """Table of biases for a ``window``, H x (2W_1 - 1) x ... x (2W_d - 1), float32 also under autocast."""
         first, last = cast(nn.Linear, self[0]), cast(nn.Linear, self[2])
-        with torch.autocast(first.weight.device.type, enabled=False):
+        device = first.weight.device
+        has_autocast = torch.amp.is_autocast_available(device.type)  # the meta device has none
+        with torch.autocast(device.type, enabled=False) if has_autocast else nullcontext():
             wide = at_least_float32(first.weight)
-            coordinates = log_coordinates(window, self.pretrained_window, first.weight.device).to(wide)
+            coordinates = log_coordinates(window, self.pretrained_window, device).to(wide)
             hidden = F.relu(F.linear(coordinates, first.weight.to(wide), first.bias.to(wide)))
             return 16 * F.linear(hidden, last.weight.to(wide)).movedim(-1, 0).sigmoid()
 
