@@ -6,7 +6,6 @@ What the authors' code saves is written down here once more, with loops, from th
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from tests.models.oracles import ARCH, randomize
 SIZE, WINDOW, PRETRAINED = 64, 4, [3, 3, 2, 2]  # 16, 8, 4, 2 tokens: the last stage runs at a window of 2
 USED = [4, 4, 4, 2]
 CLASSES = 5
-NAME = "microsoft__timm"
 
 
 @dataclass
@@ -168,29 +166,20 @@ def coords_table(window: tuple[int, ...], pretrained: tuple[int, ...]) -> Tensor
 
 
 def position_index(w: int) -> Tensor:
-    index = torch.zeros(w * w, w * w, dtype=torch.long)
-    for i in range(w * w):
-        for j in range(w * w):
-            dy, dx = i // w - j // w + w - 1, i % w - j % w + w - 1
-            index[i, j] = dy * (2 * w - 1) + dx
-    return index
+    def entry(i: int, j: int) -> int:
+        dy, dx = i // w - j // w + w - 1, i % w - j % w + w - 1
+        return dy * (2 * w - 1) + dx
+
+    return torch.tensor([[entry(i, j) for j in range(w * w)] for i in range(w * w)])
 
 
 def attn_mask(grid: int, w: int) -> Tensor:
     """After the shift the last w // 2 rows and columns come from the other side of the map."""
     side = grid // w
 
-    def region(window: int, token: int) -> tuple[bool, ...]:
+    def beyond(window: int, token: int) -> tuple[bool, bool]:
         y, x = window // side * w + token // w, window % side * w + token % w
-        return tuple(n >= grid - w // 2 for n in (y, x))
+        return y >= grid - w // 2, x >= grid - w // 2
 
-    mask = torch.zeros(side * side, w * w, w * w)
-    for n in range(side * side):
-        for i in range(w * w):
-            for j in range(w * w):
-                mask[n, i, j] = 0.0 if region(n, i) == region(n, j) else -100.0
-    return mask
-
-
-def write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content))
+    windows = [[beyond(n, i) for i in range(w * w)] for n in range(side * side)]
+    return torch.tensor([[[0.0 if a == b else -100.0 for b in tokens] for a in tokens] for tokens in windows])

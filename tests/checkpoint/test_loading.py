@@ -86,7 +86,7 @@ def test_another_window_continues_the_pretrained_bias() -> None:
     model = ours(window=8)
     load_pretrained(model, microsoft().state_dict)  # used at 4, pre-trained at 3, 3, 2, 2
     larger = timm(size=128, window=8)
-    larger.model.load_state_dict({k: v for k, v in _as_timm(model).items()}, strict=False)
+    larger.model.load_state_dict(_as_timm(model), strict=False)
     x = torch.randn(1, 3, 128, 128)
     torch.testing.assert_close(model(x)[-1], larger.features(x), rtol=1e-4, atol=1e-4)
 
@@ -162,7 +162,7 @@ def test_stored_windows_win_over_an_argument_that_disagrees(log: pytest.LogCaptu
 
 def test_if_nothing_tells_the_window_it_is_asked_for(tmp_path: Path) -> None:
     path = save(timm(), "timm", tmp_path, "model-of-mine")
-    with pytest.raises(UserError, match="nothing tells the pre-training window.*pretrained_window_size"):
+    with pytest.raises(UserError, match=r"nothing tells the pre-training window.*pretrained_window_size"):
         load_pretrained(ours(), path)
     with pytest.raises(UserError, match="nothing tells the pre-training window"):
         ours().load_state_dict(timm().state_dict)
@@ -176,7 +176,10 @@ def test_if_nothing_tells_the_window_it_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arch", "said"),
     [
-        (dict(embed_dims=64), r"patch_embed\.proj\.weight: the checkpoint has \(32, 3, 4, 4\), the model \(64, 3, 4, 4\)"),
+        (
+            dict(embed_dims=64),
+            r"patch_embed\.proj\.weight: the checkpoint has \(32, 3, 4, 4\), the model \(64, 3, 4, 4\)",
+        ),
         (dict(depths=[2, 2, 4, 2]), r"layers\.2\.blocks\.2\.\S+: the checkpoint has nothing, the model \("),
         (dict(depths=[2, 2, 1, 2]), r"layers\.2\.blocks\.1\.\S+: the checkpoint has \(.*\), the model nothing"),
         (dict(num_heads=[2, 4, 8, 16]), r"layers\.0\.blocks\.0\.attn\.logit_scale: the checkpoint has \(1, 1, 1\)"),
@@ -274,11 +277,11 @@ def test_mmengines_load_checkpoint_reads_another_publishers_detector(tmp_path: P
 
 
 def test_a_bare_backbone_given_to_a_whole_model_is_refused_with_the_way_to_do_it(tmp_path: Path) -> None:
-    torch.save({"model": microsoft().state_dict}, tmp_path / "x.pth")
+    torch.save(microsoft().state_dict, tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"'backbone\.': use backbone\.init_cfg=dict\(type='Pretrained'"):
         Detector().load_state_dict(microsoft().state_dict, strict=False)
     with pytest.raises(UserError, match=r"is a backbone's alone"):
-        load_checkpoint(Detector(), str(tmp_path / "x.pth"), revise_keys=[], logger="silent")
+        load_checkpoint(Detector(), str(tmp_path / "x.pth"), logger="silent")
 
 
 def test_an_averaged_copy_loads() -> None:

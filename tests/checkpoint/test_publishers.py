@@ -59,7 +59,9 @@ def test_timms_feature_extractor_is_timms_too() -> None:
 
 
 def test_ours_keeps_the_norms_of_all_stages() -> None:
-    state_dict = {k: v for k, v in microsoft().state_dict.items() if not k.startswith(("norm", "head")) and "rel" not in k}
+    state_dict = {
+        k: v for k, v in microsoft().state_dict.items() if not k.startswith(("norm", "head")) and "rel" not in k
+    }
     state_dict |= {f"norm{i}.weight": torch.full((32 * 2**i,), float(i)) for i in range(4)}
     weights = to_authors(state_dict)
     assert weights.publisher == "ours"
@@ -125,7 +127,7 @@ def test_a_swin_of_version_1_is_refused_by_name() -> None:
 
 
 def test_other_networks_are_refused_as_such() -> None:
-    with pytest.raises(UserError, match="some.pth is not a SwinV2's.*among its 1 keys"):
+    with pytest.raises(UserError, match=r"some\.pth is not a SwinV2's.*among its 1 keys"):
         to_authors({"conv1.weight": torch.ones(1)}, source="some.pth")
     vit = {"patch_embed.proj.weight": torch.ones(1), "blocks.0.attn.qkv.weight": torch.ones(1)}
     with pytest.raises(UserError, match="is not a SwinV2's"):
@@ -139,7 +141,11 @@ def test_absolute_position_embeddings_are_refused() -> None:
 
 def test_of_two_backbones_the_preferred_one_is_read() -> None:
     one = microsoft().state_dict
-    two = {f"{name}.{k}": v + (i if v.is_floating_point() else 0) for i, name in enumerate(("a", "b")) for k, v in one.items()}
+    two = {
+        f"{name}.{k}": v + (i if v.is_floating_point() else 0)
+        for i, name in enumerate(("a", "b"))
+        for k, v in one.items()
+    }
     with pytest.raises(UserError, match=r"holds 2 SwinV2 backbones \('a\.', 'b\.'\)"):
         to_authors(two)
     weights = to_authors(two, prefer="b.")
