@@ -153,7 +153,10 @@ def _check_own(expected: Mapping[str, Tensor], content: Mapping[str, Any], *, wh
 
 def _misfit(name: str, theirs: Tensor | None, ours: Tensor | None, detail: str = "") -> UserError:
     shapes = ["nothing" if tensor is None else str(tuple(tensor.shape)) for tensor in (theirs, ours)]
-    return UserError(f"{name}: the checkpoint has {shapes[0]}, the model {shapes[1]}: another arch{detail}")
+    return UserError(
+        f"{name}: the checkpoint has {shapes[0]}, the model {shapes[1]}; "
+        f"set the backbone's arch to the checkpoint's, or take another checkpoint{detail}"
+    )
 
 
 def _fit(

@@ -46,7 +46,8 @@ class Summary:
             rows.append(("pre-training size", f"{pretraining} pixels, by the last stage's window"))
             rows += [(f"window, stage {s}", _show(geometry, s)) for s in range(len(shape.depths))]
             rows.append(("windows told by", geometry.source))
-        rows += [(f"also: {kind}", f"{len(keys)} keys, {keys[0]} ...") for kind, keys in weights.dropped.items()]
+        beside = {kind: keys for kind, keys in weights.dropped.items() if kind != "head"}
+        rows += [(f"also: {kind}", f"{len(keys)} keys, {keys[0]} ...") for kind, keys in beside.items()]
         if weights.unexpected:
             rows.append(("unexpected", f"{len(weights.unexpected)} keys, {weights.unexpected[0]} ..."))
         return rows
