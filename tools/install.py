@@ -7,6 +7,7 @@ interrupted install goes on where it stopped, and a finished one is over in a mo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import json
@@ -20,10 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from install_mmcv import compiler_jobs, cuda_home, nvcc_version, operators, wheel_folder
+from install_mmcv import compiler_environment, cuda_home, nvcc_version, operators, wheel_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "constraints.txt"
@@ -52,7 +54,7 @@ class InstallError(Exception):
     """Something that the user can mend; the message is one line."""
 
 
-def is_supported(version: tuple[int, ...] | list[int]) -> bool:
+def is_supported(version: Sequence[int | str]) -> bool:
     return (3, 10) <= tuple(version[:2]) <= (3, 12)
 
 
@@ -118,6 +120,16 @@ class Progress:
             print()
 
 
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a command and all that it started, as Ctrl-C does: pip then puts back what it was replacing."""
+    os.killpg(process.pid, signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    with contextlib.suppress(ProcessLookupError):  # raised where all have ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def run(title: str, command: list[str], log: Path, usual: str = "", env: dict[str, str] | None = None) -> None:
     """Run a command with its output in the log; raises InstallError with the log's last lines shown before it."""
     progress = Progress(title, usual)
@@ -141,8 +153,7 @@ def run(title: str, command: list[str], log: Path, usual: str = "", env: dict[st
                 progress.show(seen.read())
                 time.sleep(0.1)
         except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+            stop(process)
             raise
         finally:
             progress.close()
@@ -255,7 +266,8 @@ class Installer:
         # Such an index has the packages that torch needs, but not always in the versions of the lock; these come later.
         options = ["--index-url", index, "--force-reinstall"] if index else ["--constraint", str(LOCK)]
         wanted = [f"{name}=={self.lock[name]}" for name in TORCH]
-        self.pip(", ".join(wanted), *options, *wanted, usual="1-5 minutes, 5 GB with CUDA")
+        title = " ".join(wanted) + (f" from {index}" if index else "")
+        self.pip(title, *options, *wanted, usual="1-5 minutes, 5 GB with CUDA")
         self.remember(torch_index=index)
 
     def install_mmcv(self) -> None:
@@ -298,27 +310,15 @@ class Installer:
                 f" python{self.version[0]}.{self.version[1]}-dev`; or give MMCV_FIND_LINKS, where a prebuilt wheel lies"
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for remains in folder.parent.glob("building-*"):
+            if time.time() - remains.stat().st_mtime > 86400:  # of a machine that went down while compiling
+                shutil.rmtree(remains, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix="building-", dir=folder.parent) as temporary:
-            # -O1 -g0 halves the time; the CUDA operators, compiled by nvcc, keep their own level.
-            env = {"CFLAGS": "-O1 -g0", "CXXFLAGS": "-O1 -g0", "MAX_JOBS": str(compiler_jobs())}
-            env = {name: os.environ.get(name, value) for name, value in env.items()} | {
-                "MMCV_WITH_OPS": "1",
-                "TMPDIR": temporary,
-            }
-            if capabilities:
-                env |= {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": capabilities, "CUDA_HOME": str(home)}
-            else:
-                env |= {"FORCE_CUDA": "0", "CUDA_VISIBLE_DEVICES": ""}
-            what = (
-                "--no-build-isolation",
-                "--no-cache-dir",
-                "--no-deps",
-                "--no-binary",
-                MMCV,
-                f"{MMCV}=={self.lock[MMCV]}",
-            )
-            command = [self.python, "-m", "pip", "wheel", "--verbose", "--wheel-dir", temporary, *what]
+            options = ("--no-build-isolation", "--no-cache-dir", "--no-deps", "--no-binary", MMCV)
+            command = [self.python, "-m", "pip", "wheel", "--verbose", "--wheel-dir", temporary, *options]
+            command.append(f"{MMCV}=={self.lock[MMCV]}")
             title = f"compiling mmcv for {f'CUDA {capabilities}' if capabilities else 'the CPU'}, once on this machine"
+            env = compiler_environment(capabilities, home) | {"TMPDIR": temporary}
             run(title, command, self.log, usual="5-10 minutes on 2 cores, more with CUDA", env=env)
             folder.mkdir(exist_ok=True)
             wheel = next(Path(temporary).glob("*.whl"))
@@ -332,7 +332,8 @@ def main() -> int:
     if sys.version_info < (3, 10):  # noqa: UP036  any Python may be asked to run this file
         print(f"error: {UNSUPPORTED.format(platform.python_version())}", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, signal.default_int_handler)
     try:
         Installer(venv, os.environ.get("TORCH_INDEX", ""), os.environ.get("MMCV_FIND_LINKS", "")).install()
     except InstallError as error:

@@ -49,10 +49,16 @@ def nvcc_version(home: Path | None) -> str | None:
     return found and found.group(1)
 
 
-def compiler_jobs() -> int:
-    """One compiler per core, but 2 GiB of memory for each."""
+def compiler_environment(capabilities: str, home: Path | None) -> dict[str, str]:
+    """The variables under which mmcv is compiled; flags and number of jobs that the user has set remain as they are."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(len(os.sched_getaffinity(0)), memory // 2**31))
+    jobs = max(1, min(len(os.sched_getaffinity(0)), memory // 2**31))  # a compiler takes up to 2 GiB
+    # These flags halve the time; the CUDA operators, which nvcc compiles, keep their own level.
+    ours = {"CFLAGS": "-O1 -g0", "CXXFLAGS": "-O1 -g0", "MAX_JOBS": str(jobs)}
+    chosen = {name: os.environ.get(name, value) for name, value in ours.items()} | {"MMCV_WITH_OPS": "1"}
+    if not capabilities:
+        return chosen | {"FORCE_CUDA": "0", "CUDA_VISIBLE_DEVICES": ""}
+    return chosen | {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": capabilities, "CUDA_HOME": str(home)}
 
 
 def wheel_folder(mmcv: str, torch: str, python: tuple[int, int], capabilities: str) -> Path:

@@ -12,6 +12,7 @@ import logging
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from mmengine.logging import print_log
 
@@ -84,7 +85,7 @@ def _leave_out_multimodal() -> None:
     if transformers is None or not transformers.submodule_search_locations:
         return
     source = Path(transformers.submodule_search_locations[0], "modeling_utils.py")
-    dependency = importlib.import_module("mmaction.utils.dependency")
+    dependency: Any = importlib.import_module("mmaction.utils.dependency")
     if dependency.WITH_MULTIMODAL and "apply_chunking_to_forward" not in source.read_text(encoding="utf-8"):
         dependency.WITH_MULTIMODAL = False
         repairs.append("left out the multimodal models")

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from swinv2_dense.doctor import PARTS, Facts, Finding, collect, examine
@@ -24,8 +25,9 @@ def mending(finding: Finding, prefix: Path = Path(sys.prefix)) -> str:
     if not finding.mend:
         return ""
     if (prefix / ".swinv2_dense.json").exists() and (_CHECKOUT / "tools/install.py").exists():
-        own = prefix.resolve() == (_CHECKOUT / ".venv").resolve()
-        return f"make -C {os.path.relpath(_CHECKOUT)} install{'' if own else f' VENV={prefix}'}"
+        here = "" if Path.cwd() == _CHECKOUT else f" -C {os.path.relpath(_CHECKOUT)}"
+        venv = "" if prefix.resolve() == (_CHECKOUT / ".venv").resolve() else f" VENV={prefix}"
+        return f"make{here} install{venv}"
     return finding.mend.format(pip=f"{sys.executable} -m pip")
 
 
@@ -49,7 +51,7 @@ def table(facts: Facts, findings: dict[str, Finding]) -> Table:
 def _state(finding: Finding | None, otherwise: str) -> str:
     if finding is None:
         return otherwise
-    return f"[bold red]broken:[/] {finding.problem}" if finding.broken else finding.problem
+    return f"[bold red]broken:[/] {escape(finding.problem)}" if finding.broken else escape(finding.problem)
 
 
 def _extra(name: str) -> str:
@@ -64,7 +66,6 @@ def main(arguments: Iterable[str] | None = None) -> int:
     told = f"must be there: {', '.join(_EXTRAS)}"
     parser.add_argument("extras", nargs="*", type=_extra, metavar="EXTRA", help=told)
     chosen = parser.parse_args(None if arguments is None else list(arguments)).extras
-    faulthandler.enable()
     console = Console()
     with console.status("importing") as status:
         facts = collect(lambda module: status.update(f"importing {module}"))
@@ -76,4 +77,5 @@ def main(arguments: Iterable[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    faulthandler.enable()  # a part compiled for another torch may end the whole process; this shows which
     sys.exit(main())

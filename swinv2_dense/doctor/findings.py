@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from swinv2_dense.doctor.facts import PARTS, Facts, Part
+from swinv2_dense.doctor.facts import PARTS, Facts
 
 __all__ = ["Finding", "examine"]
 
@@ -27,32 +27,54 @@ _COMPILE_MMCV = (
     f"{_BUILD_TOOLS} && CFLAGS='-O1 -g0' CXXFLAGS='-O1 -g0' {{pip}} install"
     " --force-reinstall --no-build-isolation --no-cache-dir --no-deps onedl-mmcv"
 )
-_AGAIN = "{pip} install --force-reinstall --no-deps --no-cache-dir '{requirement}'"
-# Modules, what their error says, what that means, what mends it. The first line that fits is the one that counts.
-_ERRORS = (
-    (r"mmcv\.ops", r"No module named 'mmcv\._ext'", "mmcv._ext is missing: built without operators", _COMPILE_MMCV),
-    (
-        r"mmcv\.ops",
-        r"undefined symbol|lib(c10|torch|cudart)\S*: cannot open",
-        "mmcv was compiled for another torch",
-        _COMPILE_MMCV,
+_AGAIN = "{pip} install --force-reinstall --no-deps --no-cache-dir {supplier}"
+_BELOW_5 = "{pip} install 'transformers>=4.53,<5'"
+
+
+class Symptom(NamedTuple):
+    """What the error of some modules says, what that means, and what mends it."""
+
+    modules: str
+    error: str
+    problem: str
+    mend: str
+
+
+# The first that fits is the one that counts.
+_SYMPTOMS = (
+    Symptom(
+        r"mmcv\.ops", r"No module named 'mmcv\._ext'", "mmcv._ext is missing: built without operators", _COMPILE_MMCV
     ),
-    (r"mmcv\.ops", r"no kernel image", "mmcv was compiled for another card", _COMPILE_MMCV),
-    (
-        r"torchvision",
-        r"torchvision::nms does not exist",
+    Symptom(
+        *(r"mmcv\.ops", r"undefined symbol|lib(c10|torch|cudart)\S*: cannot open"),
+        *("mmcv was compiled for another torch", _COMPILE_MMCV),
+    ),
+    Symptom(r"mmcv\.ops", r"no kernel image", "mmcv was compiled for another card", _COMPILE_MMCV),
+    Symptom(r"mmcv\.ops", r"", "{error}", _COMPILE_MMCV),
+    Symptom(
+        *(r"torchvision", r"torchvision::nms does not exist"),
         "torchvision is of another build than torch; take both from the same index",
         "{pip} install --force-reinstall torch torchvision",
     ),
-    (
-        r"cv2",
-        r"lib(GL|gthread|SM|Xext)\S*: cannot open",
+    Symptom(
+        *(r"cv2", r"lib(GL|gthread|SM|Xext)\S*: cannot open"),
         "this OpenCV needs display libraries, the headless one does not",
-        "{pip} uninstall --yes {suppliers} && " + _AGAIN,
+        "{pip} uninstall --yes {supplier} && {pip} install --no-deps {distribution}",
     ),
-    (r"cv2", r"No module named 'cv2|has no attribute", "OpenCV has lost files, as after removing one of two", _AGAIN),
-    (r".*", r"NumPy 1\.x|numpy\.dtype size changed|numpy\.core\.multiarray", "compiled for another NumPy", _AGAIN),
-    (r".*", r"(MMCV|MMEngine)==\S+ is used but incompatible", "refuses this mmcv or mmengine", _AGAIN),
+    Symptom(
+        r"cv2", r"No module named 'cv2|has no attribute", "OpenCV has lost files, as after removing one of two", _AGAIN
+    ),
+    Symptom(r"mm\w+", r"NoneType takes no arguments", "mmpretrain cannot be imported beside transformers 5", _BELOW_5),
+    Symptom(
+        r".*", r"NumPy 1\.x|numpy\.dtype size changed|numpy\.core\.multiarray", "compiled for another NumPy", _AGAIN
+    ),
+    Symptom(
+        r".*",
+        r"(MMCV|MMEngine)==\S+ is used but incompatible",
+        "does not accept this mmcv or mmengine: {error}",
+        _AGAIN,
+    ),
+    Symptom(r".*", r"", "{error}", _AGAIN),
 )
 
 
@@ -90,9 +112,7 @@ def _twins(facts: Facts) -> Iterator[Finding]:
         names = facts.suppliers.get(part.module, ())
         if len(names) > 1:
             what = "two OpenCVs" if part.module == "cv2" else f"two distributions of {part.module}"
-            again = (
-                _COMPILE_MMCV if part.module == "mmcv" else _AGAIN.format(pip="{pip}", requirement=_requirement(part))
-            )
+            again = _COMPILE_MMCV if part.module == "mmcv" else f"{{pip}} install --no-deps {part.distribution}"
             mend = f"{{pip}} uninstall --yes {' '.join(names)} && {again}"
             yield Finding(part.module, f"{what}, one written over the other: {', '.join(names)}", mend)
 
@@ -101,7 +121,7 @@ def _transformers(facts: Facts) -> Iterator[Finding]:
     version = facts.distributions.get("transformers", "0")
     if _major(version) >= 5 and facts.suppliers.get("mmpretrain"):
         problem = "transformers 5: mmpretrain, and with it mmdet, cannot be imported beside it"
-        yield Finding("transformers", problem, "{pip} install 'transformers>=4.53,<5'")
+        yield Finding("transformers", problem, _BELOW_5)
 
 
 def _setuptools(facts: Facts) -> Iterator[Finding]:
@@ -122,15 +142,14 @@ def _errors(facts: Facts) -> Iterator[Finding]:
             yield Finding(part.module, f"fails because {explained[error]} does")
             continue
         explained[error] = part.module
-        suppliers = " ".join(facts.suppliers.get(part.module, ()))
-        for modules, symptom, problem, mend in _ERRORS:
-            if re.fullmatch(modules, part.module) and re.search(symptom, error):
-                mend = mend.format(pip="{pip}", requirement=_requirement(part), suppliers=suppliers)
-                yield Finding(part.module, problem, mend)
-                break
-        else:
-            mend = _AGAIN.format(pip="{pip}", requirement=_requirement(part))
-            yield Finding(part.module, error.strip().splitlines()[0], mend)
+        missing = re.search(r"No module named '(\w+)'", error)
+        if missing and missing[1] != part.module:
+            yield Finding(part.module, f"needs {missing[1]}, which is not installed", _install(missing[1]))
+            continue
+        symptom = next(s for s in _SYMPTOMS if re.fullmatch(s.modules, part.module) and re.search(s.error, error))
+        supplier = " ".join(facts.suppliers.get(part.module, ())) or part.distribution
+        mend = symptom.mend.format(pip="{pip}", supplier=supplier, distribution=part.distribution)
+        yield Finding(part.module, symptom.problem.format(error=error.strip().splitlines()[0]), mend)
 
 
 def _no_cuda(facts: Facts) -> Iterator[Finding]:
@@ -151,17 +170,21 @@ def _absent(facts: Facts, required: Collection[str]) -> Iterator[Finding]:
         needed = not part.extras or not set(part.extras).isdisjoint(required)
         if needed and part.module not in facts.versions:
             what = f"for the extra {' or '.join(part.extras)}" if part.extras else "always"
-            yield Finding(part.module, f"not installed, but needed {what}", f"{{pip}} install '{_requirement(part)}'")
+            yield Finding(part.module, f"not installed, but needed {what}", _install(part.module))
 
 
-def _requirement(part: Part) -> str:
-    """The requirement on a part as our own metadata tells it, such as ``timm>=1.0.15``."""
+def _install(module: str) -> str:
+    """The command that brings a module which is not there, in the version that our own metadata asks for."""
+    if module.startswith("mmcv"):
+        return _COMPILE_MMCV
+    wanted = next((part.distribution for part in PARTS if part.module == module), module)
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for line in importlib.metadata.requires("swinv2_dense") or ():
             requirement = line.partition(";")[0].strip()
-            if re.split(r"[^\w.-]", requirement)[0] == part.distribution:
-                return requirement
-    return part.distribution
+            if re.split(r"[^\w.-]", requirement)[0] == wanted:
+                wanted = requirement
+                break
+    return f"{{pip}} install '{wanted}'"
 
 
 def _major(version: str) -> int:

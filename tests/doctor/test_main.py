@@ -1,0 +1,62 @@
+"""The table names every part, the exit status tells whether something is broken, and each mending command is printed
+once: ``make install`` for an environment that it made, pip's own commands elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from swinv2_dense.doctor import PARTS, Facts, Finding
+from swinv2_dense.doctor import __main__ as doctor
+
+BASE = {part.module: "1.0" for part in PARTS if not part.extras}
+COMPILED = Facts(versions=BASE | {"mmcv": "2.3.6"}, suppliers={"mmcv": ("onedl-mmcv",)})
+NO_OPERATORS = {"errors": {"mmcv.ops": "ModuleNotFoundError: No module named 'mmcv._ext'"}}
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "mending", lambda finding: finding.mend and f"mend with {finding.mend}")
+
+
+@pytest.mark.usefixtures("found")
+def test_works(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "collect", lambda tell: Facts(versions=BASE))
+    assert doctor.main([]) == 0
+    out = capsys.readouterr().out
+    assert [part.module for part in PARTS if f" {part.module} " not in out] == []
+    assert "absent (extra det)" in out
+    assert "to mend" not in out
+
+
+@pytest.mark.usefixtures("found")
+def test_broken(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = Facts(versions=COMPILED.versions, suppliers=COMPILED.suppliers, **NO_OPERATORS)
+    monkeypatch.setattr(doctor, "collect", lambda tell: facts)
+    assert doctor.main([]) == 1
+    out = capsys.readouterr().out
+    assert "mmcv._ext" in out
+    assert out.count("to mend: ") == 1
+
+
+@pytest.mark.usefixtures("found")
+@pytest.mark.parametrize("extra", ["det", "all"])
+def test_required_but_absent(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "collect", lambda tell: Facts(versions=BASE))
+    assert doctor.main([extra]) == 1
+
+
+def test_unknown_extra() -> None:
+    with pytest.raises(SystemExit) as exit_:
+        doctor.main(["detection"])
+    assert exit_.value.code == 2
+
+
+def test_mending_an_environment_of_ours_and_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = Finding("timm", "gone", "{pip} install 'timm>=1'")
+    assert doctor.mending(finding, tmp_path).endswith("-m pip install 'timm>=1'")
+    (tmp_path / ".swinv2_dense.json").touch()
+    monkeypatch.chdir(doctor._CHECKOUT)
+    assert doctor.mending(finding, tmp_path) == f"make install VENV={tmp_path}"
+    assert doctor.mending(finding._replace(mend=""), tmp_path) == ""
