@@ -42,8 +42,9 @@ class Summary:
         if geometry is None:
             rows.append(("windows", "unknown: no coordinate tables, config.json or publisher's name tells them"))
         else:
-            pretraining = show_window(image_size_of(geometry.pretrained, shape.patch_size))
-            rows.append(("pre-training size", f"{pretraining} pixels, by the last stage's window"))
+            if geometry.windows:  # clamped to the maps, which what our own files save is not
+                pretraining = show_window(image_size_of(geometry.pretrained, shape.patch_size))
+                rows.append(("pre-training size", f"{pretraining} pixels, by the last stage's window"))
             rows += [(f"window, stage {s}", _show(geometry, s)) for s in range(len(shape.depths))]
             rows.append(("windows told by", geometry.source))
         beside = {kind: keys for kind, keys in weights.dropped.items() if kind != "head"}
