@@ -333,7 +333,8 @@ def main() -> int:
         print(f"error: {UNSUPPORTED.format(platform.python_version())}", file=sys.stderr)
         return 1
     for end in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(end, signal.default_int_handler)
+        if signal.getsignal(end) != signal.SIG_IGN:  # as under nohup
+            signal.signal(end, signal.default_int_handler)
     try:
         Installer(venv, os.environ.get("TORCH_INDEX", ""), os.environ.get("MMCV_FIND_LINKS", "")).install()
     except InstallError as error:
