@@ -96,7 +96,7 @@ def adapt_state_dict(
     """
     keys = [key for key in state_dict if key.startswith(prefix)]
     if not keys:
-        if any("cpb_mlp" in key for key in unexpected_keys):
+        if any("cpb_mlp" in key or key == "model" for key in unexpected_keys):  # the authors' files hold {'model': ...}
             raise UserError(
                 f"the state dict is a backbone's alone, but this model keeps its backbone under {prefix!r}: use "
                 f"{prefix}init_cfg=dict(type='Pretrained', checkpoint=...) or swinv2_dense.checkpoint.load_pretrained"

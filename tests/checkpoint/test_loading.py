@@ -284,8 +284,10 @@ def test_a_bare_backbone_given_to_a_whole_model_is_refused_with_the_way_to_do_it
     torch.save(microsoft().state_dict, tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"'backbone\.': use backbone\.init_cfg=dict\(type='Pretrained'"):
         Detector().load_state_dict(microsoft().state_dict, strict=False)
-    with pytest.raises(UserError, match=r"is a backbone's alone"):
-        load_checkpoint(Detector(), str(tmp_path / "x.pth"), logger="silent")
+    torch.save({"model": microsoft().state_dict, "epoch": 299}, tmp_path / "wrapped.pth")
+    for name in ("x.pth", "wrapped.pth"):
+        with pytest.raises(UserError, match=r"is a backbone's alone"):
+            load_checkpoint(Detector(), str(tmp_path / name), logger="silent")
 
 
 def test_an_averaged_copy_loads() -> None:
