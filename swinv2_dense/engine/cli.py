@@ -38,6 +38,10 @@ _KNOWN_MISTAKES = (
         "{cls} has no option {key!r}: correct that key in the config or in --cfg-options",
     ),
     (
+        r"Expected more than 1 value per channel when training",
+        "batch norm after pooling needs two pictures or more: raise train_dataloader.batch_size",
+    ),
+    (
         r"(?P<cls>[\w.]+) is not in the (?P<registry>\S+) registry",
         "type={cls!r} is unknown ({registry} registry): correct its spelling, or name its module in custom_imports",
     ),
@@ -87,13 +91,16 @@ def explain(error: BaseException) -> str | None:
 
 
 class _Options(DictAction):
-    """mmengine's KEY=VALUE pairs, with a usage message where a pair has no '='."""
+    """mmengine's KEY=VALUE pairs, with a usage message where it cannot read one."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
         for pair in values:
             if "=" not in pair:
                 parser.error(f"{option} takes KEY=VALUE pairs, not {pair!r}")
-        super().__call__(parser, namespace, values, option)
+        try:
+            super().__call__(parser, namespace, values, option)
+        except (AssertionError, RecursionError):  # how mmengine's parser gives up on unbalanced or nested brackets
+            parser.error(f"{option} takes numbers, words, (a,b) and [a,b] as values, not all of {' '.join(values)!r}")
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -125,9 +132,9 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is a program of the user's: whatever it raises is about the config
         file = _file_being_read(error) or path
-        raise UserError(
-            f"config {file} cannot be read: {type(error).__name__}: {' '.join(map(str, error.args[:1]))}"
-        ) from error
+        # A KeyError's text has quotes around it; a SyntaxError's holds the line.
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise UserError(f"config {file} cannot be read: {type(error).__name__}: {reason}") from error
     _merge_options(cfg, args.cfg_options or {})
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs", path.stem))
@@ -138,7 +145,7 @@ def _file_being_read(error: BaseException) -> str | None:
     """Which config file, this one or a base of it, was being read: the exception itself often does not say."""
     readers = ("_is_lazy_import", "_file2dict", "_parse_lazy_import")
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_name in readers]
-    return frames[-1].f_locals.get("filename") if frames else None
+    return os.path.normpath(frames[-1].f_locals["filename"]) if frames else None
 
 
 def _merge_options(cfg: Config, options: dict[str, Any]) -> None:

@@ -164,11 +164,21 @@ def _init_checkpoints(node: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(node, dict):
         if node.get("type") == "Pretrained" and isinstance(node.get("checkpoint"), str):
             yield f"{path}.checkpoint", node["checkpoint"]
+        if not _is_init_cfg(node.get("init_cfg")):
+            raise UserError(
+                f"{path}.init_cfg={node['init_cfg']!r} is no dict: on the command line write "
+                f"{path}.init_cfg.type=Pretrained {path}.init_cfg.checkpoint=PATH"
+            )
         for key, value in node.items():
             yield from _init_checkpoints(value, f"{path}.{key}")
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
             yield from _init_checkpoints(value, f"{path}.{index}")
+
+
+def _is_init_cfg(value: Any) -> bool:
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    return value is None or all(isinstance(part, dict) for part in parts)
 
 
 def check_checkpoint(source: str, key: str) -> None:

@@ -1,0 +1,3 @@
+"""Fixtures of the tools' tests."""
+
+from tests.tools.tiny import coco, config  # noqa: F401
