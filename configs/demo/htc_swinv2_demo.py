@@ -95,9 +95,9 @@ val_evaluator = dict(
 )
 test_evaluator = val_evaluator
 
-# 450 batches of 4: six times through the 300 pictures.
-iterations = 450
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=150)
+# 360 batches of 4: 4.8 times through the 300 pictures.
+iterations = 360
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=120)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(

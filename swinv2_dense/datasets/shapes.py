@@ -1,8 +1,8 @@
 """Drawn scenes with exact masks: data for demos and trials that need no download.
 
-A scene is a textured ground with shapes on it. Colour says nothing about the class, only the outline does. Later shapes
-may cover part of earlier ones, so some instances have several polygons; a crowd is a cluster of small shapes that is one
-annotation, as in COCO. Everything follows from the random generator that is passed in.
+A scene is a textured ground with lighter shapes on it. Colour says nothing about the class, only the outline does.
+Later shapes may cover part of earlier ones, so some instances have several polygons; a crowd is a cluster of small
+shapes that is one annotation, as in COCO. Everything follows from the random generator that is passed in.
 """
 
 from __future__ import annotations

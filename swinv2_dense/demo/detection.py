@@ -34,12 +34,12 @@ SHOWN_SCORE = 0.5  # predictions below are not drawn
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything: pictures, iterations of the classifier and of the detector."""
+    """How much of everything: pictures, and iterations of the classifier and of the detector (None: as configured)."""
 
     train: int = 300
     val: int = 50
     classifier: int = 400
-    detector: int = 450
+    detector: int | None = None
 
 
 QUICK = Size(train=8, val=4, classifier=2, detector=2)
@@ -87,7 +87,7 @@ def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> 
         story.say(str(load_pretrained(loaded, classifier)))
 
     with story.step(f"Train Hybrid Task Cascade from it, {cfg.train_dataloader.batch_size} pictures at a time"):
-        with story.progress(size.detector, "iterations") as advance:
+        with story.progress(cfg.train_cfg.max_iters, "iterations") as advance:
             recorder = Recorder(METRICS, advance)
             runner = launch.train(cfg, hooks=[recorder])
         story.say(f"{cfg.work_dir}: checkpoint, config and log")
@@ -122,7 +122,8 @@ def _config(config: Path, work_dir: Path, size: Size, seed: int) -> Config:
         cfg[f"{split}_evaluator"].ann_file = f"{root}annotations/instances_val2017.json"
     cfg.update(work_dir=str(work_dir / "htc"), load_from=str(work_dir / "classifier.pth"), launcher="none")
     cfg.randomness.seed = seed
-    cfg.train_cfg.update(max_iters=size.detector, val_interval=max(1, size.detector // 3))
+    if size.detector is not None:
+        cfg.train_cfg.update(max_iters=size.detector, val_interval=size.detector)
     return cfg
 
 
@@ -159,14 +160,15 @@ def _draw_biases(path: Path, backbones: dict[str, SwinTransformerV2], rows: int 
 
 @torch.inference_mode()
 def _bias_tables(backbone: SwinTransformerV2) -> dict[tuple[int, int], np.ndarray]:
-    """(stage, block) -> heads x (2W-1) x (2W-1), for the stages whose window is as large as the first's."""
+    """(stage, block) -> heads x (2W-1) x (2W-1) by key minus query, where the window is the first stage's."""
     tables = {}
     for name, module in backbone.named_modules():
         if isinstance(module, LogCPB):
             stage, block = (int(part) for part in name.split(".")[1:4:2])  # layers.STAGE.blocks.BLOCK.attn.cpb_mlp
             window = backbone.window_size[stage]
             if window == backbone.window_size[0]:
-                tables[stage, block] = module(window).numpy()
+                # The network is asked by query minus key; seen from the query, the key is on the other side.
+                tables[stage, block] = module(window).flip(1, 2).numpy()
     return tables
 
 

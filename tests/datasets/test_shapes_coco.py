@@ -1,4 +1,4 @@
-"""The generated data set: COCO's files, loadable by COCO's own tools, complete or absent, the same for the same seed."""
+"""The generated data set: loadable by COCO's own tools, complete or absent, the same for the same seed."""
 
 from __future__ import annotations
 
