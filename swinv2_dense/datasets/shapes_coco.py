@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from swinv2_dense.datasets.generated import write_once
 from swinv2_dense.datasets.shapes import CLASSES, Instance, Scene, draw_scene
-from swinv2_dense.errors import UserError
 
 __all__ = ["write_shapes_coco"]
 
@@ -42,32 +40,21 @@ def write_shapes_coco(
 ) -> bool:
     """Write the data set unless ``root`` already holds it; return whether anything was written.
 
-    Pictures are between 3/4 ``side`` and ``side`` pixels high and wide. The same arguments give the same files. A data set
-    made by this function from other arguments is replaced. ``progress`` is called with the number of pictures written so far.
-    The folder appears under its name only when complete.
+    Pictures are between 3/4 ``side`` and ``side`` pixels high and wide. The same arguments give the same files. A data
+    set made by this function from other arguments is replaced. ``progress`` is called with the number of pictures
+    written so far. The folder appears under its name only when complete.
 
     Raises UserError when ``root`` exists and is something else.
     """
-    root = Path(root)
+
+    def write(folder: Path) -> None:
+        _write_split(folder, "train2017", train, side, np.random.default_rng([seed, 0]), progress)
+        _write_split(
+            folder, "val2017", val, side, np.random.default_rng([seed, 1]), lambda done: progress(train + done)
+        )
+
     recipe = {"version": _VERSION, "train": train, "val": val, "side": side, "seed": seed}
-    if root.exists():
-        if not (root / _RECIPE).is_file():
-            raise UserError(f"{root} exists and is not a generated data set: name another folder or remove it")
-        if json.loads((root / _RECIPE).read_text()) == recipe:
-            return False
-    root.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
-        _write_split(work, "train2017", train, side, np.random.default_rng([seed, 0]), progress)
-        _write_split(work, "val2017", val, side, np.random.default_rng([seed, 1]), lambda done: progress(train + done))
-        (work / _RECIPE).write_text(json.dumps(recipe))
-        work.chmod(0o755)
-        if root.exists():
-            shutil.rmtree(root)
-        work.rename(root)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return True
+    return write_once(root, _RECIPE, recipe, write)
 
 
 def _write_split(

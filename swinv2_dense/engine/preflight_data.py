@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from swinv2_dense.datasets.ade20k_maps import check_pairs
 from swinv2_dense.errors import UserError
 
 __all__ = ["check_dataset", "leaf_datasets"]
@@ -49,12 +51,24 @@ def check_dataset(cfg: Config, key: str, dataset: Any) -> None:
         if prefix is not None:
             _check_folder(cfg, os.path.join(root, prefix), f"{key}.data_prefix.{name}")
     classes = _check_classes(cfg, key, dataset)
+    if prefixes.get("seg_map_path") and not dataset.get("ann_file"):
+        _check_maps(cfg, root, dataset)
     if dataset.get("ann_file"):
         ann_file = os.path.join(root, dataset.ann_file)
         if not os.path.isfile(ann_file):
             raise UserError(f"annotation file {ann_file} does not exist: correct {key}.ann_file")
         if ann_file.endswith(".json"):
             _check_coco(key, dataset, ann_file, classes)
+
+
+def _check_maps(cfg: Config, root: str, dataset: Any) -> None:
+    """Pictures and class maps of a data set of mmseg's that is two folders come in pairs."""
+    with DATASETS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
+        options = inspect.signature(registry.get(dataset.type)).parameters
+    suffixes = [dataset.get(key, options[key].default) for key in ("img_suffix", "seg_map_suffix") if key in options]
+    if len(suffixes) == 2:
+        folders = [os.path.join(root, dataset.data_prefix.get(key) or "") for key in ("img_path", "seg_map_path")]
+        check_pairs(*folders, *suffixes)
 
 
 def _check_folder(cfg: Config, folder: str, key: str) -> None:
