@@ -57,7 +57,7 @@ def test_a_foreign_data_folder_is_one_line(tmp_path: Path) -> None:
 
 def test_bias_tables_are_seen_from_the_query() -> None:
     backbone = SwinTransformerV2(
-        {"embed_dims": 8, "depths": (1, 1), "num_heads": (2, 1)}, window_size=[3, 2], out_indices=(1,)
+        {"embed_dims": 8, "depths": (1, 1), "num_heads": (2, 1)}, window_size=[(3, 3), (2, 2)], out_indices=(1,)
     )
     tables = detection._bias_tables(backbone)
     assert list(tables) == [(0, 0)]  # the other stage's window is a smaller one
