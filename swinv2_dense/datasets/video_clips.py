@@ -1,0 +1,127 @@
+"""Clips from a list file. Importing this module imports mmaction2, repaired where needed; configs name it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import torch
+from decord import DECORDError
+from mmengine.fileio import list_from_file
+from mmengine.logging import print_log
+
+# First of all, also in a reader process that was not forked: mmaction2's last release does not import by itself.
+import swinv2_dense.compat.mmaction_imports  # noqa: F401
+from swinv2_dense.errors import UserError
+from swinv2_dense.registry import DATASETS
+
+# isort: split
+from mmaction.datasets import VideoDataset
+from mmaction.datasets.transforms import DecordDecode, DecordInit, OpenCVDecode, OpenCVInit, PyAVDecode, PyAVInit
+
+__all__ = ["VideoClips"]
+
+_READERS = (DecordInit, DecordDecode, OpenCVInit, OpenCVDecode, PyAVInit, PyAVDecode)
+# What they raise for a file that is missing, empty, cut off or no video. Anything else is a mistake in the config.
+_BROKEN = (DECORDError, OSError, RuntimeError, ValueError)
+_UNTRIED, _READ, _UNREADABLE = range(3)
+_ENOUGH = 1000  # clips: a share of fewer is chance
+
+
+class _UnreadableClip(Exception):
+    """A clip that cannot be decoded; the message is the decoder's first line."""
+
+
+@DATASETS.register_module()
+class VideoClips(VideoDataset):
+    """mmaction2's VideoDataset, whose training does not end with the first clip that cannot be decoded.
+
+    In training another clip, chosen at random, takes the place of one that cannot be decoded. The log names each such
+    clip once, and says how many there are so far, counted over all reader processes of this rank. In testing it is an
+    error at once, because a score on fewer clips is another score.
+
+    A line of ``ann_file`` is a path below ``data_prefix['video']``, which may hold spaces, and a label.
+
+    Args:
+        num_classes: labels are 0 to ``num_classes - 1``.
+        max_unreadable: share of clips tried so far, from which on training ends with an error. Of a data set's first
+            1000 clips as many are let pass as this share of 1000 (or of the whole, if it is smaller).
+
+    Raises:
+        UserError: a line that is not "path label", a label out of range, or more unreadable clips than allowed.
+    """
+
+    def __init__(self, *args: Any, num_classes: int = 400, max_unreadable: float = 0.05, **kwargs: Any) -> None:
+        self.max_unreadable = max_unreadable
+        super().__init__(*args, num_classes=num_classes, **kwargs)
+
+    def full_init(self) -> None:
+        """Read the list, and make room to note every clip's state where all reader processes see it."""
+        if not self._fully_initialized:
+            super().full_init()
+            self.states = torch.full((len(self),), _UNTRIED, dtype=torch.uint8).share_memory_()
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        entries = []
+        for number, line in enumerate(list_from_file(self.ann_file), start=1):
+            path, _, label = line.strip().rpartition(self.delimiter)
+            if not line.strip():
+                continue
+            if not path or not label.isdecimal():
+                raise UserError(f"{self.ann_file}, line {number}: {line.strip()!r} is not a path and a label")
+            if int(label) >= self.num_classes:
+                raise UserError(
+                    f"{self.ann_file}, line {number}: label {label} is beyond num_classes={self.num_classes}: "
+                    "correct it, or num_classes of the data set and of model.cls_head"
+                )
+            entries.append({"filename": os.path.join(self.data_prefix["video"], path), "label": int(label)})
+        return entries
+
+    def prepare_data(self, idx: int) -> dict[str, Any] | None:
+        """A clip, processed; None for one that cannot be decoded, so that mmengine asks for another."""
+        entry = self.get_data_info(idx)
+        try:
+            data = self._process(entry)
+        except _UnreadableClip as error:
+            self._skip(idx, entry["filename"], str(error))
+            return None
+        self.states[idx] = _READ
+        return data
+
+    def _process(self, data: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The pipeline, with what goes wrong in reading told from what goes wrong elsewhere."""
+        for transform in self.pipeline.transforms:
+            if isinstance(transform, _READERS):
+                try:
+                    data = transform(data)
+                except _BROKEN as error:
+                    raise _UnreadableClip(str(error).strip().splitlines()[0]) from error
+                if data is not None and data["total_frames"] == 0:
+                    raise _UnreadableClip("no frames")
+            else:
+                data = transform(data)
+            if data is None:
+                return None
+        return data
+
+    def _skip(self, idx: int, path: str, reason: str) -> None:
+        if self.test_mode:
+            raise UserError(
+                f"clip {path} cannot be decoded ({reason}): replace it, or take it out of {self.ann_file}, as "
+                "tools/prepare/kinetics400.py does"
+            )
+        if self.states[idx] == _UNREADABLE:
+            return
+        self.states[idx] = _UNREADABLE
+        unreadable, tried = (int((self.states >= state).sum()) for state in (_UNREADABLE, _READ))
+        if unreadable > self.max_unreadable * max(tried, min(len(self.states), _ENOUGH)):
+            raise UserError(
+                f"{unreadable} of {tried} clips cannot be decoded, more than max_unreadable={self.max_unreadable} "
+                f"allows, the last is {path} ({reason}): tools/prepare/kinetics400.py writes a list without them"
+            )
+        print_log(
+            f"skipped clip {path}, which cannot be decoded ({reason}); {unreadable} of {tried} so far",
+            logger="current",
+            level=logging.WARNING,
+        )
