@@ -1,0 +1,121 @@
+"""Lists of clips for training and testing, from folders of clips, without those that cannot be used."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import decord
+import numpy as np
+
+from swinv2_dense.errors import UserError
+
+__all__ = ["Clip", "check_clip", "find_clips", "read_label_map", "write_lists"]
+
+_EXTENSIONS = {".avi", ".mkv", ".mov", ".mp4", ".webm"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """``name``: path below the folder of a split, with forward slashes. ``problem``: why it is left out, or None."""
+
+    name: str
+    label: int
+    problem: str | None = None
+
+
+def read_label_map(path: Path) -> dict[str, int]:
+    """Class name -> label, from a file with a class per line.
+
+    Raises:
+        UserError: no such file, or a class twice.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"label map {path} does not exist: give --label-map FILE, a class name per line, the first being label 0"
+        )
+    names = [_plain(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"label map {path} has the class {twice[0]!r} twice")
+    return {name: label for label, name in enumerate(names)}
+
+
+def find_clips(folder: Path, labels: Mapping[str, int]) -> list[Clip]:
+    """All clips ``folder``/CLASS/NAME, unchecked, by name. Folders may spell a class with underscores or spaces.
+
+    Raises:
+        UserError: no clips, or a folder that is no class.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist: it should hold a folder of clips for every class")
+    clips = []
+    for kind in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        label = labels.get(_plain(kind.name))
+        if label is None:
+            close = difflib.get_close_matches(_plain(kind.name), labels, n=1)
+            hint = f", the closest is {close[0]!r}" if close else ""
+            raise UserError(f"folder {kind} is no class of the label map{hint}: rename it, or take it away")
+        files = sorted(path for path in kind.iterdir() if path.suffix.lower() in _EXTENSIONS)
+        clips += [Clip(f"{kind.name}/{path.name}", label) for path in files]
+    if not clips:
+        raise UserError(f"{folder} holds no clips: they are expected at {folder}/CLASS/NAME.mp4")
+    return clips
+
+
+def check_clip(folder: Path, min_frames: int, clip: Clip) -> Clip:
+    """Decode the first, the middle and the last frame; returns the clip with what is wrong with it, if anything is."""
+    path = folder / clip.name
+    if path.stat().st_size == 0:
+        return Clip(clip.name, clip.label, "empty file")
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+        frames = len(reader)
+        if frames >= max(1, min_frames):
+            reader.get_batch(np.linspace(0, frames - 1, 3).astype(int))
+            return clip
+        problem = f"{frames} frame{'s' * (frames != 1)}, fewer than {min_frames}"
+    except (decord.DECORDError, RuntimeError):  # the message names decord's source lines, which tells a user nothing
+        problem = "unreadable: cut off, damaged or no video"
+    return Clip(clip.name, clip.label, problem)
+
+
+def write_lists(
+    folder: Path,
+    clips: Sequence[Clip],
+    list_file: Path | None,
+    *,
+    min_frames: int,
+    workers: int,
+    progress: Callable[[int], object] = lambda done: None,
+) -> list[Clip]:
+    """Check clips and write the good ones' "path label" lines to ``list_file``, if it is given; return the others.
+
+    Raises:
+        UserError: no clip is left.
+    """
+    checked = []
+    with ProcessPoolExecutor(workers) as pool:
+        for clip in pool.map(partial(check_clip, folder, min_frames), clips, chunksize=16):
+            checked.append(clip)
+            progress(len(checked))
+    good = [clip for clip in checked if clip.problem is None]
+    bad = [clip for clip in checked if clip.problem is not None]
+    if not good:
+        raise UserError(
+            f"none of the {len(clips)} clips in {folder} can be used, the first, {bad[0].name}: {bad[0].problem}"
+        )
+    if list_file is not None:
+        unfinished = list_file.with_name(f".{list_file.name}")
+        unfinished.write_text("".join(f"{clip.name} {clip.label}\n" for clip in good), encoding="utf-8")
+        os.replace(unfinished, list_file)
+    return bad
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").lower().split())
