@@ -1,0 +1,1 @@
+"""Pictures of what models predict, beyond what the libraries' own visualizers draw."""
