@@ -4,6 +4,10 @@ Importing the package registers the backbones with mmengine (``custom_imports = 
 imports none of mmdet, mmseg, mmaction2 and mmpretrain.
 """
 
-from swinv2_dense import models as _models  # noqa: F401  registers
+import sys as _sys
 
 __version__ = "0.1.0"
+
+# `python -m swinv2_dense.doctor` is for installs in which torch or mmengine may not even import.
+if "swinv2_dense.doctor" not in _sys.orig_argv:
+    from swinv2_dense import models as _models  # noqa: F401  registers

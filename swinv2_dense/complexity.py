@@ -33,4 +33,3 @@ def complexity(build: Callable[[], nn.Module], *input_size: int) -> Complexity:
     with torch.no_grad(), counter:
         model(x)
     return Complexity(sum(p.numel() for p in model.parameters()), counter.get_total_flops())
-

@@ -3,6 +3,9 @@ once: ``make install`` for an environment that it made, pip's own commands elsew
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,15 @@ def test_mending_an_environment_of_ours_and_of_others(tmp_path: Path, monkeypatc
     monkeypatch.chdir(doctor._CHECKOUT)
     assert doctor.mending(finding, tmp_path) == f"make install VENV={tmp_path}"
     assert doctor.mending(finding._replace(mend=""), tmp_path) == ""
+
+
+def test_runs_where_mmengine_does_not_import(tmp_path: Path) -> None:
+    """The package itself needs mmengine; its doctor must not."""
+    (tmp_path / "mmengine").mkdir()
+    (tmp_path / "mmengine" / "__init__.py").write_text("raise ImportError('broken on purpose')")
+    command = [sys.executable, "-m", "swinv2_dense.doctor"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "to mend:" in done.stdout
+    assert "mmengine" in done.stdout
+    assert "Traceback" not in done.stderr
