@@ -1,0 +1,145 @@
+"""Files that a COCO-style data set lacks: Objects365's image paths as they are on disk, and semantic maps."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as run_lengths
+
+from swinv2_dense.errors import UserError
+
+__all__ = ["convert_objects365", "write_semantic_maps"]
+
+_UNLABELLED = 255
+# Annotated, but in none of the published archives.
+_NEVER_PUBLISHED = {"objects365_v2_00908726.jpg", "objects365_v1_00320532.jpg", "objects365_v1_00320534.jpg"}
+
+_Progress = Callable[[str, int, int], object]
+
+
+def convert_objects365(
+    annotations: Path,
+    images: Path,
+    out: Path,
+    *,
+    drop_missing: bool = False,
+    progress: _Progress = lambda step, done, total: None,
+) -> list[str]:
+    """Write Objects365 v2's annotations anew, with every ``file_name`` relative to the folder that has the images.
+
+    They are published as ``images/v2/patch16/objects365_v2_00908726.jpg``, while the archives unpack to ``patch16/``;
+    any layout is found, by the file's name. The three images that no archive holds are always left out.
+
+    Args:
+        annotations: e.g. ``zhiyuan_objv2_train.json``; it is not changed.
+        images: the folder that the archives were unpacked in.
+        out: the file to write.
+        drop_missing: leave all missing images out, with their annotations; for a part of the data.
+        progress: called with the name of a step, and how many of how many entries are done.
+
+    Returns:
+        the published names of the images that were left out.
+
+    Raises:
+        UserError: a file or folder does not exist, ``out`` does, or images are missing.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists: remove it, or name another file with --out")
+    content = _read(annotations)
+    if not images.is_dir():
+        raise UserError(f"{images} is no folder: unpack the patch*.tar.gz of Objects365 v2 there, or correct --images")
+    on_disk = {name: os.path.relpath(folder, images) for folder, _, names in os.walk(images) for name in names}
+    kept, missing = [], []
+    for done, image in enumerate(content["images"], start=1):
+        name = os.path.basename(image["file_name"])
+        if name in on_disk:
+            kept.append({**image, "file_name": os.path.normpath(os.path.join(on_disk[name], name))})
+        else:
+            missing.append(image["file_name"])
+        if done % 1000 == 0 or done == len(content["images"]):
+            progress("images", done, len(content["images"]))
+    unexpected = [name for name in missing if os.path.basename(name) not in _NEVER_PUBLISHED]
+    if unexpected and not drop_missing:
+        raise UserError(
+            f"{images} lacks {len(unexpected)} of {len(content['images'])} images, the first is {unexpected[0]}: "
+            "complete it, or leave them out with --drop-missing"
+        )
+    ids = {image["id"] for image in kept}
+    left = [annotation for annotation in content["annotations"] if annotation["image_id"] in ids]
+    unfinished = out.with_name(f".{out.name}")
+    unfinished.write_text(json.dumps({**content, "images": kept, "annotations": left}))
+    os.replace(unfinished, out)
+    return missing
+
+
+def write_semantic_maps(root: Path, split: str, *, progress: _Progress = lambda step, done, total: None) -> int:
+    """Write ``ROOT/stuffthingmaps/SPLIT`` from ``ROOT/annotations/instances_SPLIT.json``; returns the number of maps.
+
+    As COCO-Stuff's: 8-bit, category id - 1, 255 where nothing is labelled. For data without stuff, where HTC's semantic
+    branch then learns the things alone. Of overlapping objects the smaller one is in front.
+
+    Raises:
+        UserError: the maps exist, the annotations do not, or a category id is not between 1 and 255.
+    """
+    folder = root / "stuffthingmaps" / split
+    if folder.exists():
+        raise UserError(f"{folder} exists: remove it if it shall be made anew")
+    content = _read(root / "annotations" / f"instances_{split}.json")
+    for category in content["categories"]:
+        if not 1 <= category["id"] <= _UNLABELLED:
+            raise UserError(f"category id {category['id']} ({category.get('name')}) has no place in an 8-bit map")
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for annotation in content["annotations"]:
+        by_image.setdefault(annotation["image_id"], []).append(annotation)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=folder.parent))
+    try:
+        for done, image in enumerate(content["images"], start=1):
+            path = (work / image["file_name"]).with_suffix(".png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), _semantic_map(image["height"], image["width"], by_image.get(image["id"], [])))
+            progress(split, done, len(content["images"]))
+        work.chmod(0o755)
+        work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return len(content["images"])
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserError(f"annotation file {file} does not exist")
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
+        raise UserError(f"{file} is not in COCO's format: it needs images, annotations and categories")
+    return content
+
+
+def _semantic_map(height: int, width: int, annotations: list[dict[str, Any]]) -> np.ndarray:
+    labels = np.full((height, width), _UNLABELLED, np.uint8)
+    masks = [
+        (_decode(annotation["segmentation"], height, width), annotation["category_id"]) for annotation in annotations
+    ]
+    for mask, category in sorted(masks, key=lambda pair: -int(pair[0].sum())):
+        labels[mask] = category - 1
+    return labels
+
+
+def _decode(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """bool, H x W, of polygons or of run lengths, compressed or not."""
+    if isinstance(segmentation, list):
+        segmentation = run_lengths.merge(run_lengths.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        segmentation = run_lengths.frPyObjects(segmentation, height, width)
+    return run_lengths.decode(segmentation).astype(bool)
