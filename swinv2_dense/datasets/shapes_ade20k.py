@@ -18,10 +18,9 @@ import numpy as np
 from swinv2_dense.datasets.generated import write_once
 from swinv2_dense.datasets.shapes import CLASSES, GROUNDS, Scene, draw_scene
 
-__all__ = ["LABELS", "PALETTE", "write_shapes_ade20k"]
+__all__ = ["LABELS", "write_shapes_ade20k"]
 
 LABELS = (*CLASSES, *GROUNDS)
-PALETTE = ((230, 60, 60), (40, 110, 235), (250, 180, 20), (150, 60, 200), (20, 160, 90), (240, 110, 200), (90, 90, 90))
 
 _VERSION = 1  # to be raised whenever the same arguments give other pictures
 _CLUSTER_EVERY = 8  # pictures

@@ -7,20 +7,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from mmengine.config import Config
 from pycocotools.coco import COCO
-from rich.table import Table
 
 from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.datasets import CLASSES, write_shapes_coco
+from swinv2_dense.demo.biases import draw_learnt_biases
 from swinv2_dense.demo.classifier import pretrain
-from swinv2_dense.demo.pictures import Found, draw_biases, draw_curves, draw_predictions
+from swinv2_dense.demo.pictures import Found, draw_curves, draw_predictions
 from swinv2_dense.demo.recorder import Recorder
 from swinv2_dense.demo.story import Story
 from swinv2_dense.engine import launch
-from swinv2_dense.errors import UserError
-from swinv2_dense.layers.log_cpb import LogCPB
 from swinv2_dense.models import SwinTransformerV2
 
 __all__ = ["run"]
@@ -101,14 +98,10 @@ def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> 
             f"loaded, window {window}": loaded,
             f"after HTC, window {window}": runner.model.backbone,
         }
-        _draw_biases(pictures / "position_biases.png", columns)
+        draw_learnt_biases(pictures / "position_biases.png", columns)
 
     scores = {name: points[-1][1] for name, points in recorder.scores.items()}
-    _show_results(story, scores, pictures)
-    if not quick and min(scores.values()) < WANTED:
-        raise UserError(
-            f"the demo reached less than {WANTED}: run `python -m swinv2_dense.doctor`, see {work_dir}/demo.log"
-        )
+    story.finish_with(scores, WANTED, pictures, required=not quick)
     return scores
 
 
@@ -146,38 +139,3 @@ def _draw_predictions(path: Path, data: Path, recorder: Recorder, count: int = 8
             ]
         )
     draw_predictions(path, pictures, truth, predicted, CLASSES)
-
-
-def _draw_biases(path: Path, backbones: dict[str, SwinTransformerV2], rows: int = 4) -> None:
-    """The heads of the first backbone whose biases vary most over the window, one block each, in all backbones."""
-    first = _bias_tables(next(iter(backbones.values())))
-    strongest = {block: max(range(len(heads)), key=lambda h: heads[h].std()) for block, heads in first.items()}
-    chosen = sorted(sorted(strongest, key=lambda block: -first[block][strongest[block]].std())[:rows])
-    tables = {title: _bias_tables(backbone) for title, backbone in backbones.items()}
-    columns = {title: [table[block][strongest[block]] for block in chosen] for title, table in tables.items()}
-    draw_biases(path, columns, [f"stage {s}, block {b}, head {strongest[s, b]}" for s, b in chosen])
-
-
-@torch.inference_mode()
-def _bias_tables(backbone: SwinTransformerV2) -> dict[tuple[int, int], np.ndarray]:
-    """(stage, block) -> heads x (2W-1) x (2W-1) by key minus query, where the window is the first stage's."""
-    tables = {}
-    for name, module in backbone.named_modules():
-        if isinstance(module, LogCPB):
-            stage, block = (int(part) for part in name.split(".")[1:4:2])  # layers.STAGE.blocks.BLOCK.attn.cpb_mlp
-            window = backbone.window_size[stage]
-            if window == backbone.window_size[0]:
-                # The network is asked by query minus key; seen from the query, the key is on the other side.
-                tables[stage, block] = module(window).flip(1, 2).numpy()
-    return tables
-
-
-def _show_results(story: Story, scores: dict[str, float], pictures: Path) -> None:
-    table = Table("on held-out pictures", "reached", "wanted")
-    for name, score in scores.items():
-        table.add_row(name, f"{score:.3f}", f">= {WANTED}")
-    story.console.print(table)
-    story.console.print("Pictures to look at:")
-    for path in sorted(pictures.glob("*.png")):
-        story.say(str(path))
-    story.finish()

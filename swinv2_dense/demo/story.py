@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from swinv2_dense.errors import UserError
 
@@ -28,7 +29,7 @@ class Story:
 
     def __init__(self, log: Path, steps: int) -> None:
         self.console = Console(file=sys.stdout, highlight=False)
-        self.steps, self.step_number = steps, 0
+        self.log, self.steps, self.step_number = log, steps, 0
         self.start = time.perf_counter()
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,23 @@ class Story:
 
     def finish(self) -> None:
         self.console.print(f"[bold]Done in {_duration(time.perf_counter() - self.start)}.[/bold]")
+
+    def finish_with(self, scores: Mapping[str, float], wanted: float, pictures: Path, *, required: bool = True) -> None:
+        """Finish by showing what was reached on held-out data, and where the pictures are.
+
+        Raises:
+            UserError: a score is below ``wanted``, and that is ``required``.
+        """
+        table = Table("on held-out data", "reached", "wanted")
+        for name, score in scores.items():
+            table.add_row(name, f"{score:.3f}", f">= {wanted}")
+        self.console.print(table)
+        self.console.print("Pictures to look at:")
+        for path in sorted(pictures.glob("*.png")):
+            self.say(str(path))
+        self.finish()
+        if required and min(scores.values()) < wanted:
+            raise UserError(f"the demo reached less than {wanted}: run `python -m swinv2_dense.doctor`, see {self.log}")
 
 
 def _duration(seconds: float) -> str:

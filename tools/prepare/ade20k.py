@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     default = os.environ.get("ADE20K_ROOT", "data/ade20k")
     parser.add_argument("root", nargs="?", type=Path, default=default, help="the folder (default: ADE20K_ROOT)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that read (default: one a core)")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="pictures read at a time (default: one a core)"
+    )
     return parser.parse_args(argv)
 
 
@@ -54,8 +56,8 @@ def check_split(root: Path, split: str, jobs: int) -> int:
         mistakes.append(str(error))
         names = sorted(path.stem for path in pictures.glob("*.jpg") if (maps / f"{path.stem}.png").is_file())
     seen = np.zeros(CLASSES + 1, np.int64)
-    with ProcessPoolExecutor(jobs) as pool:
-        results = pool.map(partial(check_pair, pictures, maps), names, chunksize=16)
+    with ThreadPoolExecutor(jobs) as pool:
+        results = pool.map(partial(check_pair, pictures, maps), names)
         for mistake, counts in _with_progress(results, len(names), split):
             mistakes += [mistake] if mistake else []
             seen += counts

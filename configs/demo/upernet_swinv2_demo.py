@@ -1,0 +1,95 @@
+# UperNet with a small SwinV2 on drawn shapes: the model of configs/ade20k/upernet_swinv2_t.py, small enough for two CPU
+# cores, on data in ADE20K's format.
+#
+# Command: tools/demo.py --task segmentation makes the data and the pre-trained weights, and runs this file. Afterwards
+#          tools/train.py configs/demo/upernet_swinv2_demo.py --cfg-options
+#          load_from=work_dirs/demo/segmentation/classifier.pth trains it again (SHAPES_ADE20K_ROOT names the data's
+#          folder where it is another one).
+import os.path as osp
+
+_base_ = ["../_base_/models/upernet_swinv2.py", "../_base_/segmentation_runtime.py"]
+
+classes = ("circle", "triangle", "square", "star", "grain", "stripes", "checks")
+palette = [
+    [230, 60, 60],
+    [40, 110, 235],
+    [250, 180, 20],
+    [150, 60, 200],
+    [20, 160, 90],
+    [240, 110, 200],
+    [60, 200, 220],
+]
+channels = 64
+side = 128
+
+model = dict(
+    data_preprocessor=dict(size=(side, side)),
+    # 32 wide instead of 96: a picture of 128 pixels has 32 x 32 tokens. The classifier was trained with a window of 8.
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=32, depths=(2, 2, 2, 2), num_heads=(1, 2, 4, 8)),
+        window_size=16,
+        drop_path_rate=0.0,
+    ),
+    decode_head=dict(in_channels=[32, 64, 128, 256], channels=channels, num_classes=len(classes)),
+    auxiliary_head=dict(in_channels=128, channels=channels, num_classes=len(classes)),
+    test_cfg=dict(crop_size=(side, side), stride=(85, 85)),
+)
+
+load_map = dict(type="swinv2_dense.LoadIndexMap", num_classes=len(classes))
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    load_map,
+    dict(type="RandomFlip", prob=[0.25, 0.25], direction=["horizontal", "vertical"]),
+    dict(type="PackSegInputs"),
+]
+test_pipeline = [dict(type="LoadImageFromFile"), load_map, dict(type="PackSegInputs")]
+
+dataset = dict(
+    type="BaseSegDataset",
+    data_root=osp.join("{{'$SHAPES_ADE20K_ROOT:work_dirs/demo/segmentation/data/'}}", ""),
+    metainfo=dict(classes=classes, palette=palette),
+    reduce_zero_label=True,
+)
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type="InfiniteSampler"),
+    dataset=dict(
+        **dataset,
+        data_prefix=dict(img_path="images/training", seg_map_path="annotations/training"),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        **dataset,
+        data_prefix=dict(img_path="images/validation", seg_map_path="annotations/validation"),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
+test_evaluator = val_evaluator
+
+# 300 batches of 8: eight times through the 300 pictures.
+iterations = 300
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=100)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
+    constructor="swinv2_dense.LayerDecayOptimWrapperConstructor",
+    clip_grad=dict(max_norm=5.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=20),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=20, end=iterations),
+]
+default_hooks = dict(checkpoint=dict(interval=iterations), logger=dict(interval=10))
+randomness = dict(seed=0)

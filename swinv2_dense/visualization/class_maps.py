@@ -1,0 +1,118 @@
+"""Class maps over their pictures, the truth beside the prediction. A config names this module in ``custom_imports``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from mmengine.fileio import get
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from swinv2_dense.registry import HOOKS
+
+__all__ = ["ClassMaps", "ClassMapsHook", "draw_class_maps"]
+
+_DPI = 100
+_PANEL = (240, 1200)  # smallest and largest width of a picture in the figure, in pixels
+_VEIL = 0.6  # opacity of the classes' colours
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """``picture``: uint8, H x W x 3, RGB. ``truth`` (None where there is none), ``predicted``: class indices, H x W;
+    what is no class (255) is left as it is."""
+
+    picture: np.ndarray
+    truth: np.ndarray | None
+    predicted: np.ndarray
+
+    @classmethod
+    def of(cls, sample: Any) -> ClassMaps:
+        """mmseg's data sample with the picture that it names."""
+        truth = sample.gt_sem_seg.data[0].cpu().numpy() if "gt_sem_seg" in sample else None
+        picture = mmcv.imfrombytes(get(sample.img_path), channel_order="rgb")
+        return cls(picture, truth, sample.pred_sem_seg.data[0].cpu().numpy())
+
+
+def draw_class_maps(
+    maps: Sequence[ClassMaps], classes: Sequence[str], palette: Sequence[Sequence[int]], path: Path | None
+) -> Figure:
+    """A row for every picture: itself, the truth over it, the prediction over it. Below, a legend of the classes seen.
+
+    Args:
+        palette: RGB, 0 to 255, of every class.
+        path: a .png file to write, or None to leave the figure to the caller.
+    """
+    columns = 2 + any(m.truth is not None for m in maps)
+    height, width = np.max([m.picture.shape[:2] for m in maps], axis=0)
+    panel = float(np.clip(width, *_PANEL)) / _DPI
+    seen = np.unique(
+        np.concatenate([labels.ravel() for m in maps for labels in (m.truth, m.predicted) if labels is not None])
+    )
+    legend = [Patch(color=np.array(palette[c]) / 255, label=classes[c]) for c in seen if c < len(classes)]
+    per_row = max(1, int(columns * panel / 1.5))
+    legend_height = 0.25 * -(-len(legend) // per_row) + 0.1
+    body = len(maps) * (panel * height / width + 0.25)
+    figure = Figure(figsize=(columns * panel, body + legend_height), layout="constrained")
+    axes = figure.subplots(len(maps), columns, squeeze=False)
+    for row, m in zip(axes, maps, strict=True):
+        panels = [("picture", None), ("truth", m.truth), ("prediction", m.predicted)]
+        for axis, (title, labels) in zip(row, [p for p in panels if p[0] != "truth" or columns == 3], strict=True):
+            axis.imshow(m.picture if labels is None else _veiled(m.picture, labels, palette))
+            axis.set_title(title, fontsize=9, color="0.3")
+            axis.axis("off")
+    figure.legend(handles=legend, loc="outside lower center", ncols=per_row, frameon=False, fontsize=9)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}")
+        figure.savefig(unfinished, dpi=_DPI, format="png")
+        os.replace(unfinished, path)
+    return figure
+
+
+def _veiled(picture: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+    colours = np.zeros((256, 3))
+    colours[: len(palette)] = palette
+    veil = np.where(labels < len(palette), _VEIL, 0.0)[..., None]
+    return (picture * (1 - veil) + colours[labels.astype(np.uint8)] * veil).astype(np.uint8)
+
+
+@HOOKS.register_module()
+class ClassMapsHook(Hook):
+    """Draws every tested picture and its prediction: what --show and --show-dir of tools/test.py switch on.
+
+    mmseg's own hook writes to the run's log folder only. Options are named as in mmdet's hook.
+
+    Args:
+        draw: whether to do anything.
+        show: show each in a window, for ``wait_time`` seconds.
+        test_out_dir: a folder for NAME.png of every picture NAME.
+    """
+
+    def __init__(
+        self, draw: bool = False, show: bool = False, wait_time: float = 2.0, test_out_dir: str | None = None
+    ) -> None:
+        self.draw, self.show, self.wait_time, self.folder = draw, show, wait_time, test_out_dir
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
+    ) -> None:
+        if not self.draw:
+            return
+        meta = runner.test_dataloader.dataset.metainfo
+        for sample in outputs or ():
+            path = Path(self.folder, f"{Path(sample.img_path).stem}.png") if self.folder else None
+            figure = draw_class_maps([ClassMaps.of(sample)], meta["classes"], meta["palette"], path)
+            if self.show:
+                canvas = FigureCanvasAgg(figure)
+                canvas.draw()
+                runner.visualizer.show(np.asarray(canvas.buffer_rgba())[..., :3], wait_time=self.wait_time)
