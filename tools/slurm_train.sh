@@ -3,6 +3,9 @@
 # CPUS_PER_TASK (5) and SRUN_ARGS (none) go to srun.
 set -euo pipefail
 [[ $# -ge 4 ]] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
+here=$(dirname "$0")
+venv=$here/../.venv/bin/python
+PYTHON=${PYTHON:-$([[ -x $venv ]] && echo "$venv" || echo python)}
 PARTITION=$1
 JOB=$2
 CONFIG=$3
@@ -14,4 +17,4 @@ GPUS_PER_NODE=${GPUS_PER_NODE:-$((GPUS < 8 ? GPUS : 8))}
 exec srun -p "$PARTITION" --job-name="$JOB" --gres=gpu:"$GPUS_PER_NODE" \
     --ntasks="$GPUS" --ntasks-per-node="$GPUS_PER_NODE" --cpus-per-task="${CPUS_PER_TASK:-5}" \
     --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$CONFIG" --work-dir="$WORK_DIR" --launcher=slurm "${@:5}"
+    "$PYTHON" -u "$here/train.py" "$CONFIG" --work-dir="$WORK_DIR" --launcher=slurm "${@:5}"

@@ -1,4 +1,4 @@
-"""mmengine's runner, with all weights read by our own loader."""
+"""mmengine's runner, with all weights read by our own loader, and several processes also on CPUs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["DenseRunner", "read_training_state"]
 
 
 class DenseRunner(Runner):
-    """mmengine's runner, except for how weights are loaded.
+    """mmengine's runner, except for how weights are loaded (and that ``--launcher pytorch`` works without GPUs).
 
     ``load_from`` takes whatever :func:`swinv2_dense.checkpoint.load_pretrained` takes, a classification checkpoint
     included. What is resumed from or tested must be complete: no parameter stays as it was initialised. Pickles are
@@ -28,6 +28,19 @@ class DenseRunner(Runner):
     """
 
     _testing = False
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """mmengine's, which asks for a GPU even where the processes talk over gloo: on CPUs they are joined here."""
+        if self.launcher == "pytorch" and not torch.cuda.is_available():
+            torch.distributed.init_process_group(**env_cfg["dist_cfg"])
+        super().setup_env(env_cfg)
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        """mmengine's, which names a GPU to DistributedDataParallel; on CPUs it gets none."""
+        if self.distributed and not torch.cuda.is_available():
+            unused = self.cfg.get("find_unused_parameters", False)
+            model_wrapper_cfg = {"find_unused_parameters": unused, "device_ids": None, **(model_wrapper_cfg or {})}
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def test(self) -> dict[str, float]:
         self._testing = True

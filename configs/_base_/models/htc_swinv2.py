@@ -20,7 +20,8 @@ model = dict(
             in_channels=_base_.fpn_channels,
             conv_out_channels=_base_.fpn_channels,
             num_classes=183,  # labels go to 181; 183 is what published HTC weights have
-            loss_seg=dict(type="CrossEntropyLoss", ignore_index=255, loss_weight=0.2),
+            # Averaged over the labelled pixels: a jittered picture may fill as little as a hundredth of its canvas.
+            loss_seg=dict(type="CrossEntropyLoss", ignore_index=255, avg_non_ignore=True, loss_weight=0.2),
         ),
     )
 )
