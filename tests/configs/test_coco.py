@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,18 @@ def test_jitter_gives_boxes_and_masks_inside_the_window(monkeypatch: pytest.Monk
         torch.testing.assert_close(boxes, objects.masks.get_bboxes("hbox").tensor)
         sizes.add((height, width))
     assert len(sizes) > 3
+
+
+def test_example_of_own_data_in_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "_base_" in block]
+    leaf = tmp_path / "own.py"
+    leaf.write_text(example.replace('"configs/', f'"{ROOT}/configs/'))
+    write_shapes_coco(tmp_path / "coco", train=2, val=1, side=64)
+    monkeypatch.setenv("COCO_ROOT", str(tmp_path / "coco"))
+    cfg = load(leaf)
+    cfg.work_dir = str(tmp_path)
+    preflight.check(cfg, ("train", "val", "test"))
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert [head.num_classes for head in (*model.roi_head.bbox_head, *model.roi_head.mask_head)] == [4] * 6
