@@ -128,7 +128,7 @@ def _check_options_of_ours(node: Any, path: str) -> None:
             model = MODELS.get(name)
             if model is None:
                 raise UserError(f"{path}.type={name!r} does not exist: {_meant(name, MODELS.module_dict)}")
-            options = inspect.signature(model).parameters
+            options = _options(model)
             for key in node:
                 if key not in options and key != "type":
                     raise UserError(f"{path} ({name}) has no option {key!r}: {_meant(key, options)}")
@@ -137,6 +137,17 @@ def _check_options_of_ours(node: Any, path: str) -> None:
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
             _check_options_of_ours(value, f"{path}.{index}")
+
+
+def _options(model: type) -> list[str]:
+    """What a constructor takes, with what it hands on to the class that it extends."""
+    names: list[str] = []
+    for cls in model.__mro__:
+        parameters = inspect.signature(cls).parameters.values()
+        names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return names
 
 
 def _meant(word: str, words: Iterable[str]) -> str:
