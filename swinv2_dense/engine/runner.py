@@ -57,14 +57,19 @@ class DenseRunner(Runner):
         """
         model = self.model.module if is_model_wrapper(self.model) else self.model
         model = model.module if isinstance(model, BaseTTAModel) else model
-        state = read_training_state(filename, map_location) if self._resume else None
-        report = load_pretrained(model, filename if state is None else state)
+        # mmengine's EMAHook takes the averaged weights from what it is given. Resuming, it puts the trained ones in
+        # their place, before they are loaded; otherwise it needs what was loaded, under the model's own names.
+        if self._resume:
+            state = read_training_state(filename, map_location)
+            self.call_hook("after_load_checkpoint", checkpoint=state)
+            report = load_pretrained(model, state)
+        else:
+            report = load_pretrained(model, filename)
+            state = {"state_dict": model.state_dict(), "meta": {}}
+            self.call_hook("after_load_checkpoint", checkpoint=state)
         if strict or self._resume or self._testing:
             _check_complete(model, set(report.loaded), filename)
         self._has_loaded = True
-        if state is None:  # hooks that copy the weights, such as mmengine's EMAHook, get them under the model's names
-            state = {"state_dict": model.state_dict(), "meta": {}}
-        self.call_hook("after_load_checkpoint", checkpoint=state)
         return state
 
 

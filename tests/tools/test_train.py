@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 
+from swinv2_dense.engine import launch
+from swinv2_dense.engine.runner import DenseRunner
 from tests.tools.tiny import mistake, tool
 
 
@@ -49,6 +52,28 @@ def test_train_then_test_then_resume(config: Path, tmp_path: Path, capsys: pytes
     assert "lacks 2 parameters" in mistake(
         "test", [str(config), str(checkpoint), "--work-dir", str(work), *fewer], capsys
     )
+
+
+def test_averaged_weights_are_tested_and_the_trained_ones_resumed(config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text() + 'custom_hooks = [dict(type="EMAHook", momentum=0.5)]\n')
+    work = tmp_path / "work"
+    tool("train").main([str(config), "--work-dir", str(work)])
+    saved = torch.load(work / "epoch_1.pth", map_location="cpu", weights_only=False)
+    averaged, trained = saved["state_dict"], saved["ema_state_dict"]  # mmengine's hook saves them in this order
+    name = "rpn_head.rpn_cls.weight"
+    assert not torch.equal(averaged[name], trained[f"module.{name}"])
+
+    cfg = Config.fromfile(work / "tiny.py")  # as it was trained, at its end: resumed, nothing is left to do
+    cfg.resume = True
+    resumed = launch.train(cfg).model.state_dict()
+    assert all(torch.equal(resumed[key], trained[f"module.{key}"]) for key in averaged)
+
+    cfg = Config.fromfile(work / "tiny.py")
+    cfg.update(load_from=str(work / "epoch_1.pth"), experiment_name="tested")
+    runner = DenseRunner.from_cfg(cfg)
+    runner.test()
+    (hook,) = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    assert torch.equal(hook.ema_model.module.state_dict()[name], averaged[name])
 
 
 @pytest.mark.parametrize("iteration_based", [False, True])
