@@ -1,3 +1,3 @@
 """Fixtures of the tools' tests."""
 
-from tests.tools.tiny import coco, config  # noqa: F401
+from tests.tools.tiny import clean_run, coco, config  # noqa: F401

@@ -55,17 +55,23 @@ def coco(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path: Path, coco: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A config file on these pictures."""
-    monkeypatch.setenv("SHAPES_ROOT", str(coco))
+def clean_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test needs that runs a runner in this process."""
     # Laying the config out prettily takes longer than training on it.
     monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, True))
-    path = tmp_path / "tiny.py"
-    path.write_text(CONFIG)
-    yield path
+    yield
     # mmengine keeps one of each per process: the next run would log to this one's closed files.
     for kept in _all_subclasses(ManagerMixin):
         kept._instance_dict.clear()
+
+
+@pytest.fixture
+def config(tmp_path: Path, coco: Path, monkeypatch: pytest.MonkeyPatch, clean_run: None) -> Path:
+    """A config file on these pictures."""
+    monkeypatch.setenv("SHAPES_ROOT", str(coco))
+    path = tmp_path / "tiny.py"
+    path.write_text(CONFIG)
+    return path
 
 
 def _all_subclasses(parent: type) -> list[Any]:
