@@ -51,6 +51,10 @@ def scene(*objects: list[np.ndarray], ignored: tuple[int, ...] = (), bitmaps: bo
     }
 
 
+def square(x: int, y: int, side: int) -> np.ndarray:
+    return np.array([x, y, x + side, y, x + side, y + side, x, y + side], float)
+
+
 def always(**options: Any) -> InstaBoost:
     return InstaBoost(**{"aug_ratio": 1.0, "color_prob": 0.0, **options})
 
@@ -117,14 +121,24 @@ def test_without_jitter_nothing_moves(bitmaps: bool) -> None:
 
 
 def test_objects_whose_boxes_overlap_move_together() -> None:
+    """Directly or through others: a chain of four, of which only neighbours overlap, and one that stands apart."""
     random.seed(1)
-    near = [POLYGON[0] + 10]
-    after = always(scale=(1, 1), theta=(0, 0), dx=5, dy=5).transform(scene(POLYGON, near, PARTS))
-    shift = [np.unique(np.round(m[0] - p, 6).reshape(-1, 2), axis=0) for m, p in
-             zip(after["gt_masks"].masks[:2], (POLYGON[0], near[0]), strict=True)]  # fmt: skip
-    assert shift[0].shape == (1, 2)
-    assert np.any(shift[0] != 0)
-    assert np.array_equal(shift[0], shift[1])
+    chain = [[square(30 + 12 * link, 30, 15)] for link in range(4)]
+    before = scene(*chain, PARTS)["gt_masks"].masks
+    after = always(scale=(1, 1), theta=(0, 0), dx=5, dy=5).transform(scene(*chain, PARTS))["gt_masks"].masks
+    shifts = np.array([(new[0] - old[0])[:2] for new, old in zip(after, before, strict=True)])
+    np.testing.assert_allclose(shifts[1:4], shifts[[0, 0, 0]], atol=1e-6)
+    assert np.abs(shifts[0]).max() > 0.1
+    assert np.abs(shifts[4] - shifts[0]).max() > 0.1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_object_is_pasted_over_another(seed: int) -> None:
+    random.seed(seed)
+    close = [[square(30, 40, 25)], [square(57, 40, 25)], [square(84, 40, 25)]]
+    after = always(scale=(0.9, 1.3), dx=2, dy=2).transform(scene(*close))
+    masks = cv2.erode(coverage(after).astype(np.uint8).transpose(1, 2, 0), np.ones((3, 3)))  # outlines are rounded
+    assert masks.sum(axis=2).max() == 1
 
 
 @pytest.mark.parametrize("seed", range(10))
