@@ -34,8 +34,8 @@ _SPEEDS = {
     "right": (0.05, 0, 0, 0),
     "up": (0, -0.05, 0, 0),
     "down": (0, 0.05, 0, 0),
-    "clockwise": (0, 0, 0.025, 0),
-    "anticlockwise": (0, 0, -0.025, 0),
+    "clockwise": (0, 0, 0.035, 0),
+    "anticlockwise": (0, 0, -0.035, 0),
     "growing": (0, 0, 0, 0.06),
     "shrinking": (0, 0, 0, -0.06),
 }
@@ -43,7 +43,7 @@ MOTIONS = tuple(_SPEEDS)
 
 # Triangle, square and star: corners -> radius of every second one. No circle, which has no angle.
 _CORNERS = {3: 1.0, 4: 1.0, 10: 0.45}
-_RADII = (0.12, 0.32)  # smallest and largest, in sides of the picture
+_RADII = (0.15, 0.35)  # smallest and largest, in sides of the picture
 _FPS = 12
 _RECIPE = "motion.json"  # what the folder was made from; also marks it as ours
 _VERSION = 1  # to be raised whenever the same arguments give other clips

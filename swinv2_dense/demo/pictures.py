@@ -82,7 +82,7 @@ def draw_curves(path: Path, losses: Sequence[float], scores: dict[str, list[tupl
         right.plot(
             *zip(*points, strict=True), marker="o", color=colour, label=f"{name}, {points[-1][1]:.2f} at the end"
         )
-    right.set(ylabel="AP on held-out pictures", ylim=(0, 1))
+    right.set(ylabel=f"{', '.join(scores)} on held-out data", ylim=(0, 1))
     handles = [line for side in (axis, right) for line in side.get_lines()]
     axis.legend(handles=handles, loc="upper center", ncols=len(handles), frameon=False, fontsize=8)
     axis.spines["top"].set_visible(False)

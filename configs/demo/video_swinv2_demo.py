@@ -1,0 +1,98 @@
+# A video classifier on drawn clips: the model of configs/kinetics400/, small enough for two CPU cores.
+#
+# Command: tools/demo.py --task video makes the clips and the pre-trained image weights, and runs this file. Afterwards
+#          tools/train.py configs/demo/video_swinv2_demo.py --cfg-options \
+#              load_from=work_dirs/demo/video/image_classifier.pth
+#          trains it again (MOTION_ROOT names the data's folder where it is another one).
+import os.path as osp
+
+_base_ = ["../_base_/models/swinv2_video.py", "../_base_/video_runtime.py"]
+
+classes = ("left", "right", "up", "down", "clockwise", "anticlockwise", "growing", "shrinking")
+
+model = dict(
+    # 4 frames of 64 x 64 pixels are 2 x 16 x 16 tokens. The image classifier was trained with a window of 4.
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=32, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8)),
+        window_size=(2, 4, 4),
+        drop_path_rate=0.0,
+    ),
+    cls_head=dict(in_channels=256, num_classes=len(classes), dropout_ratio=0.0),
+)
+
+# A flip turns left into right, up into down, and clockwise into anticlockwise.
+flips = [
+    dict(type="Flip", direction="horizontal", flip_label_map={0: 1, 1: 0, 4: 5, 5: 4}),
+    dict(type="Flip", direction="vertical", flip_label_map={2: 3, 3: 2, 4: 5, 5: 4}),
+]
+pack = [
+    dict(type="FormatShape", input_format="NCTHW"),
+    dict(type="PackActionInputs", meta_keys=("filename",)),
+]
+train_pipeline = [
+    dict(type="DecordInit"),
+    dict(type="SampleFrames", clip_len=4, frame_interval=1),
+    dict(type="DecordDecode"),
+    *flips,
+    *pack,
+]
+test_pipeline = [
+    dict(type="DecordInit"),
+    dict(type="SampleFrames", clip_len=4, frame_interval=1, test_mode=True),
+    dict(type="DecordDecode"),
+    *pack,
+]
+
+dataset = dict(
+    type="swinv2_dense.VideoClips",
+    data_root=osp.join("{{'$MOTION_ROOT:work_dirs/demo/video/data/'}}", ""),
+    metainfo=dict(classes=classes),
+    num_classes=len(classes),
+)
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type="InfiniteSampler"),
+    dataset=dict(
+        **dataset,
+        ann_file="kinetics400_train_list_videos.txt",
+        data_prefix=dict(video="videos_train/"),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        **dataset,
+        ann_file="kinetics400_val_list_videos.txt",
+        data_prefix=dict(video="videos_val/"),
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type="AccMetric")
+test_evaluator = val_evaluator
+
+# An inflated model sees every order of the same frames alike. Until it has unlearnt that, the loss hardly falls.
+iterations = 600
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=200)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=4e-3, weight_decay=0.05),
+    constructor="swinv2_dense.LayerDecayOptimWrapperConstructor",
+    clip_grad=dict(max_norm=5.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=60),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=60, end=iterations, T_max=iterations - 60),
+]
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=iterations), logger=dict(interval=10))
+log_processor = dict(by_epoch=False)
+randomness = dict(seed=0)
