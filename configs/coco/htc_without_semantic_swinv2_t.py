@@ -11,6 +11,4 @@ _base_ = [
 ]
 
 # Every training batch is exactly 1536 x 1536; in testing each picture keeps its own size.
-model = dict(
-    data_preprocessor=dict(batch_augments=[dict(type="BatchFixedSizePad", size=(1536, 1536), pad_mask=True)])
-)
+model = dict(data_preprocessor=dict(batch_augments=[dict(type="BatchFixedSizePad", size=(1536, 1536), pad_mask=True)]))

@@ -23,5 +23,5 @@ model = dict(
             # Averaged over the labelled pixels: a jittered picture may fill as little as a hundredth of its canvas.
             loss_seg=dict(type="CrossEntropyLoss", ignore_index=255, avg_non_ignore=True, loss_weight=0.2),
         ),
-    )
+    ),
 )
