@@ -1,5 +1,10 @@
 _base_ = "./default_runtime.py"
 
+# What of ours needs mmdet is imported by name.
+custom_imports = dict(
+    imports=["swinv2_dense", "swinv2_dense.datasets.instaboost", "swinv2_dense.models.det_tta"],
+    allow_failed_imports=False,
+)
 default_scope = "mmdet"
 default_hooks = dict(visualization=dict(type="DetVisualizationHook"))
 visualizer = dict(type="DetLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer")

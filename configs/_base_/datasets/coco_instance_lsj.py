@@ -1,5 +1,6 @@
-# COCO 2017 instances with large-scale jitter: the picture is scaled by 0.1 to 2.0 relative to 1536 x 1536, a window
-# of at most 1536 x 1536 is cut from it. The leaf pads the batch to exactly that (model.data_preprocessor).
+# COCO 2017 instances with InstaBoost and large-scale jitter: the picture is scaled by 0.1 to 2.0 relative to 1536 x
+# 1536, a window of at most 1536 x 1536 is cut from it. The leaf pads the batch to exactly that
+# (model.data_preprocessor).
 import os.path as osp
 
 dataset_type = "CocoDataset"
@@ -14,6 +15,7 @@ train_pipeline = [
     # Polygons stay polygons: 0/1 maps of every object at 3072 x 3072 would take gigabytes. Crowds, which have no
     # polygon, are ignored in training either way.
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
+    dict(type="swinv2_dense.InstaBoost"),
     dict(type="RandomResize", scale=image_size, ratio_range=(0.1, 2.0), keep_ratio=True),
     dict(
         type="RandomCrop",

@@ -1,0 +1,9 @@
+# HTC without the semantic branch, SwinV2-S, COCO 2017: for data without stuffthingmaps.
+#
+# Source:  as htc_swinv2_s.py, which says what is the paper's and what is ours.
+# Command: COCO_ROOT=data/coco/ tools/dist_train.sh configs/coco/htc_without_semantic_swinv2_s.py 8 --auto-scale-lr
+# Weights: as htc_swinv2_s.py.
+# Paper:   no such row. Not reproduced here.
+_base_ = "./htc_without_semantic_swinv2_t.py"
+
+model = dict(backbone=dict(arch="small"))
