@@ -38,7 +38,6 @@ PARTS = (
     Part("mmcv.ops", "onedl-mmcv", _MM),
     Part("mmdet", "onedl-mmdetection", ("det",), ("mmdet.models", "mmdet.datasets", "mmdet.evaluation", "mmdet.apis")),
     Part("pycocotools", "pycocotools", ("det",), ("pycocotools.mask",)),
-    Part("instaboostfast", "instaboostfast", ("det",)),
     Part("mmseg", "onedl-mmsegmentation", ("seg",), ("mmseg.models", "mmseg.datasets", "mmseg.apis")),
     Part("mmaction", "mmaction2", ("video",), ("mmaction.models", "mmaction.datasets", "mmaction.apis")),
     Part("decord", "decord", ("video",)),
