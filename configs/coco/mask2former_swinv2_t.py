@@ -12,3 +12,5 @@ _base_ = [
     "../_base_/schedules/mask2former_50e.py",
     "../_base_/detection_runtime_by_iteration.py",
 ]
+
+default_hooks = dict(checkpoint=dict(interval=_base_.train_cfg.val_interval))

@@ -1,131 +1,230 @@
-"""configs/coco: every leaf parses, survives being dumped and builds, and its pipeline gives what the model expects."""
+"""configs/coco: every leaf parses, survives being dumped and builds; recipes to the letter, every parameter learns."""
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
+from torch import nn
 
-from swinv2_dense.datasets.shapes import CLASSES
-from swinv2_dense.datasets.shapes_coco import write_shapes_coco
-from swinv2_dense.engine import preflight
+from swinv2_dense.models.archs import ARCHS
 
 ROOT = Path(__file__).parents[2]
-LEAVES = sorted((ROOT / "configs" / "coco").glob("*.py"))
-DATA = Path(os.environ.get("COCO_ROOT", ROOT.parent / "shared" / "data" / "coco"))
-needs_data = pytest.mark.skipif(
-    not (DATA / "annotations" / "instances_train2017.json").is_file(), reason=f"no COCO in {DATA} (COCO_ROOT)"
-)
+CONFIGS = ROOT / "configs" / "coco"
+LEAVES = sorted(CONFIGS.rglob("*.py"))
+every_leaf = pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
 
 
-def load(path: Path) -> Config:
-    cfg = Config.fromfile(path)
+def load(path: Path | str) -> Config:
+    cfg = Config.fromfile(CONFIGS / path)
     init_default_scope(cfg.default_scope)
     return cfg
 
 
+def build(path: Path | str) -> nn.Module:
+    return _build(CONFIGS / path)
+
+
+@cache
+def _build(path: Path) -> nn.Module:
+    with torch.device("meta"):
+        return MODELS.build(load(path).model)
+
+
 def test_there_are_leaves() -> None:
-    assert {"htc_swinv2_t.py", "htc_without_semantic_swinv2_t.py"} <= {path.name for path in LEAVES}
+    htc = {f"htc{branch}_swinv2_{arch}" for branch in ("", "_without_semantic") for arch in "tsblg"}
+    tested = {f"htc_swinv2_{arch}_test{scales}_w48" for arch in "lg" for scales in ("", "_ms")}
+    others = {f"{name}_swinv2_{arch}" for name in ("mask_rcnn", "dino", "mask2former") for arch in "tbl"}
+    ablation = {f"cascade_mask_rcnn_swinv2_{arch}" for arch in "tsb"}
+    assert {path.stem for path in LEAVES} == htc | tested | others | ablation | {"htc_boxonly_swinv2_g"}
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
+@every_leaf
 def test_header_says_source_command_and_that_the_number_is_not_ours(path: Path) -> None:
-    header = path.read_text().split("_base_")[0]
-    for part in ("# Source:", "# Command:", "# Paper:", f"configs/coco/{path.name}", "Not reproduced here"):
+    header = path.read_text().split("_base_ =")[0]
+    for part in ("# Source:", "# Command:", "# Paper:", str(path.relative_to(ROOT))):
         assert part in header
+    assert "Not reproduced here" in re.sub(r"\n# +", " ", header)
+    if "AP" in header.split("# Paper:")[1] and "none for T" not in header:
+        assert "reported in the paper" in header
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=lambda path: path.stem)
-def test_parses_dumps_and_builds(path: Path) -> None:
-    cfg = load(path)
+@every_leaf
+def test_parses_dumps_and_builds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # laying the config out prettily takes longer than all the rest
+    monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, True))
+    cfg, model = load(path), build(path)
     assert Config.fromstring(cfg.pretty_text, ".py").to_dict() == cfg.to_dict()
-    with torch.device("meta"):
-        model = MODELS.build(cfg.model)
     assert type(model.backbone).__module__.startswith("swinv2_dense.")
-    assert [conv.conv.in_channels for conv in model.neck.lateral_convs] == model.backbone.num_features
-    for head in model.roi_head.mask_head:
-        assert head.in_channels == head.conv_out_channels  # a stage's features are added to the next one's
-    semantic = "without_semantic" not in path.stem
-    assert model.roi_head.with_semantic == semantic
+    channels = (cfg.model.get("neck") or cfg.model.get("panoptic_head")).in_channels
+    assert channels == model.backbone.num_features
+    arch = path.stem.split("swinv2_")[1][0]
+    assert model.backbone.embed_dims == ARCHS[arch_name(arch)].embed_dims
+    assert model.backbone.depths == ARCHS[arch_name(arch)].depths
+    padding = cfg.model.data_preprocessor.get("batch_augments") or []
+    assert [step["size"] for step in padding] == ([cfg.image_size] if cfg.get("image_size") else [])
+    semantic = "semantic_head" in cfg.model.get("roi_head", {})
+    assert semantic == bool(re.match(r"htc_swinv2", path.stem))
     assert ("seg" in cfg.train_dataloader.dataset.data_prefix) == semantic
-    (padding,) = cfg.model.data_preprocessor.batch_augments
-    assert padding.size == cfg.image_size
-    assert bool(padding.get("pad_seg")) == bool(cfg.model.data_preprocessor.get("pad_seg")) == semantic
+    for step in (cfg.model.data_preprocessor, *padding):
+        assert bool(step.get("pad_seg")) == semantic
 
 
-@pytest.mark.parametrize("root", ["/data/coco", "/data/coco/"])
-def test_root_with_and_without_slash(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COCO_ROOT", root)
-    cfg = load(LEAVES[0])
-    assert cfg.val_evaluator.ann_file == "/data/coco/annotations/instances_val2017.json"
-    assert cfg.train_dataloader.dataset.data_root == "/data/coco/"
+def arch_name(letter: str) -> str:
+    return next(name for name in ARCHS if name[0] == letter)
 
 
-def test_without_maps_the_semantic_config_becomes_the_one_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COCO_ROOT", str(tmp_path))
-    cfg, without = (load(ROOT / "configs" / "coco" / f"{name}_swinv2_t.py") for name in ("htc", "htc_without_semantic"))
-    assert "stuffthingmaps/train2017" in str(preflight.drop_missing_semantic_maps(cfg))
-    assert preflight.drop_missing_semantic_maps(cfg) is None
-    for key in ("model", "train_dataloader", "val_dataloader", "optim_wrapper"):
-        assert cfg[key].to_dict() == without[key].to_dict(), key
+@pytest.mark.parametrize("name", ["htc_swinv2_g", "htc_without_semantic_swinv2_g", "objects365/htc_boxonly_swinv2_g"])
+def test_giant_has_three_billion_parameters_and_recomputes(name: str) -> None:
+    model = build(f"{name}.py")
+    assert sum(p.numel() for p in model.backbone.parameters()) == pytest.approx(3.0e9, rel=0.01)
+    assert load(f"{name}.py").model.backbone.with_cp
 
 
-def test_semantic_maps_go_with_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_shapes_coco(tmp_path / "coco", train=2, val=0, side=64)
-    monkeypatch.setenv("COCO_ROOT", str(tmp_path / "coco"))
-    cfg = load(ROOT / "configs" / "coco" / "htc_swinv2_t.py")
-    cfg.train_dataloader.dataset.metainfo = {"classes": CLASSES}
-    sample = DATASETS.build(cfg.train_dataloader.dataset)[0]
-    assert sample["data_samples"].gt_sem_seg.sem_seg.shape[1:] == sample["inputs"].shape[1:]
-    preprocessor = MODELS.build(cfg.model.data_preprocessor)
-    batch = preprocessor({key: [value] for key, value in sample.items()}, training=True)
-    assert batch["inputs"].shape == (1, 3, 1536, 1536)
-    labels = batch["data_samples"][0].gt_sem_seg.sem_seg
-    assert labels.shape == (1, 1536, 1536)
-    height, width = sample["inputs"].shape[1:]
-    assert (labels[:, height:] == 255).all()
-    assert (labels[:, :, width:] == 255).all()
-    assert set(labels.unique().tolist()) <= {*range(len(CLASSES) + 3), 255}
+@every_leaf
+def test_optimizer_covers_every_parameter_once_at_its_rate(path: Path) -> None:
+    cfg, model = load(path), build(path)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    base = cfg.optim_wrapper.optimizer
+    factor = cfg.optim_wrapper.paramwise_cfg.backbone_lr_mult
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for group in wrapper.optimizer.param_groups:
+        for parameter in group["params"]:
+            groups.setdefault(id(parameter), []).append(group)
+    for name, parameter in model.named_parameters():
+        (group,) = groups.pop(id(parameter))
+        assert group["lr"] == pytest.approx(base.lr * (factor if name.startswith("backbone.") else 1.0)), name
+        plain = parameter.ndim <= 1 or "logit_scale" in name or "cpb_mlp" in name
+        assert group["weight_decay"] == (0.0 if plain else base.weight_decay), name
+    assert not groups
 
 
-@needs_data
-def test_jitter_gives_boxes_and_masks_inside_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COCO_ROOT", str(DATA))
-    cfg = load(ROOT / "configs" / "coco" / "htc_without_semantic_swinv2_t.py")
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    assert len(dataset) == 49  # one of the 50 pictures has no object
-    sizes = set()
-    for index in range(0, len(dataset), 6):
-        sample = dataset[index]
-        height, width = sample["inputs"].shape[1:]
-        objects = sample["data_samples"].gt_instances
-        assert max(height, width) <= 1536
-        assert len(objects) == len(objects.masks) > 0
-        boxes = objects.bboxes.tensor
-        assert (boxes >= 0).all()
-        assert (boxes <= torch.tensor([width, height, width, height])).all()
-        torch.testing.assert_close(boxes, objects.masks.get_bboxes("hbox").tensor)
-        sizes.add((height, width))
-    assert len(sizes) > 3
+# The paper's rows, and the published recipes: lr, weight decay, factor of the backbone, batch, drops, end, warm-up.
+HTC = (4e-4, 0.05, 0.1, 64, [27, 33], 36, 1000)
+GIANT = (6e-4, 0.05, 0.1, 96, [33750, 41250], 45_000, 1000)
+RECIPES = {
+    "htc_boxonly_swinv2_g": (1.2e-3, 0.05, 0.1, 96, [50625, 61875], 67_500, 1000),
+    "htc_swinv2_g": GIANT,
+    "htc_without_semantic_swinv2_g": GIANT,
+    "htc_swinv2": HTC,
+    "htc_without_semantic_swinv2": HTC,
+    "cascade_mask_rcnn": (1e-4, 0.05, 1.0, 16, [27, 33], 36, 1000),
+    "mask_rcnn": (1e-4, 0.05, 1.0, 16, [27, 33], 36, 1000),
+    "dino": (1e-4, 1e-4, 0.1, 16, [27, 33], 36, None),
+    "mask2former": (1e-4, 0.05, 0.1, 16, [327778, 355092], 368_750, None),
+}
 
 
-def test_example_of_own_data_in_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (ROOT / "docs" / "training.md").read_text()
-    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "_base_" in block]
-    leaf = tmp_path / "own.py"
-    leaf.write_text(example.replace('"configs/', f'"{ROOT}/configs/'))
-    write_shapes_coco(tmp_path / "coco", train=2, val=1, side=64)
-    monkeypatch.setenv("COCO_ROOT", str(tmp_path / "coco"))
-    cfg = load(leaf)
-    cfg.work_dir = str(tmp_path)
-    preflight.check(cfg, ("train", "val", "test"))
-    with torch.device("meta"):
-        model = MODELS.build(cfg.model)
-    assert [head.num_classes for head in (*model.roi_head.bbox_head, *model.roi_head.mask_head)] == [4] * 6
+@every_leaf
+def test_recipe(path: Path) -> None:
+    cfg = load(path)
+    recipe = next(recipe for name, recipe in RECIPES.items() if path.stem.startswith(name))
+    lr, decay, factor, batch, drops, end, warmup = recipe
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("AdamW", lr, decay)
+    assert cfg.optim_wrapper.paramwise_cfg == {"decay_rate": 1.0, "backbone_lr_mult": factor}
+    assert cfg.auto_scale_lr.base_batch_size == batch
+    assert batch % cfg.train_dataloader.batch_size == 0
+    *before, steps = cfg.param_scheduler
+    assert [(step.begin, step.end) for step in before] == ([(0, warmup)] if warmup else [])
+    assert (steps.milestones, steps.begin, steps.end) == (drops, 0, end)
+    by_epoch = cfg.train_cfg.type == "EpochBasedTrainLoop"
+    assert cfg.train_cfg["max_epochs" if by_epoch else "max_iters"] == end
+    assert steps.by_epoch == by_epoch
+    assert cfg.train_dataloader.sampler.type == ("DefaultSampler" if by_epoch else "InfiniteSampler")
+    assert cfg.log_processor.by_epoch == by_epoch
+    checkpoint = cfg.default_hooks.checkpoint
+    assert checkpoint.get("by_epoch", True) == by_epoch
+    assert end % checkpoint.interval == 0  # the last weights are saved
+    assert end % cfg.train_cfg.val_interval == 0  # and validated
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs"), [("htc_swinv2_l", 36), ("htc_swinv2_g", 36.8), ("mask2former_swinv2_t", 50.3)]
+)
+def test_length_in_epochs_of_117266_pictures(name: str, epochs: float) -> None:
+    cfg = load(f"{name}.py")
+    if "max_epochs" in cfg.train_cfg:
+        assert cfg.train_cfg.max_epochs == epochs
+    else:
+        seen = cfg.train_cfg.max_iters * cfg.auto_scale_lr.base_batch_size
+        assert seen / 117_266 == pytest.approx(epochs, abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "epoch_length"), [("htc_swinv2_l", 1832), ("htc_swinv2_g", None)])
+def test_rate_over_the_whole_training(name: str, epoch_length: int | None) -> None:
+    cfg = load(f"{name}.py")
+    iterations = cfg.train_cfg.get("max_iters") or cfg.train_cfg.max_epochs * (epoch_length or 0)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    warmup, steps = (PARAM_SCHEDULERS.build({**step, "optimizer": optimizer}) for step in cfg.param_scheduler)
+    rates = []
+    for iteration in range(1, iterations + 1):
+        rates.append(optimizer.param_groups[0]["lr"])
+        warmup.step()
+        if epoch_length is None or iteration % epoch_length == 0:
+            steps.step()
+    assert rates[0] == pytest.approx(0.001)
+    assert rates[1000] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.01)
+    drops = [index / iterations for index in range(1, iterations) if rates[index] < 0.5 * rates[index - 1]]
+    assert drops == pytest.approx([9 / 12, 11 / 12], abs=1e-4)
+
+
+def types(pipeline: Sequence[Any]) -> list[str]:
+    return [step.type for step in pipeline]
+
+
+@pytest.mark.parametrize("arch", "tsblg")
+@pytest.mark.parametrize("branch", ["", "_without_semantic"])
+def test_augmentation_and_sizes_of_the_system_recipe(arch: str, branch: str) -> None:
+    cfg = load(f"htc{branch}_swinv2_{arch}.py")
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    assert ("swinv2_dense.InstaBoost" in types(pipeline)) == (arch != "g")  # G's row has none
+    if arch != "g":
+        assert types(pipeline).index("swinv2_dense.InstaBoost") == types(pipeline).index("LoadAnnotations") + 1
+    (jitter,) = (step for step in pipeline if step.type == "RandomResize")
+    assert (jitter.scale, jitter.ratio_range) == ((1536, 1536), (0.1, 2.0))
+    assert cfg.model.backbone.window_size == 32
+    assert min(cfg.test_dataloader.dataset.pipeline[1].scale) == 1100
+    assert cfg.model.test_cfg.rcnn.nms.type == "soft_nms"
+    for head in build(f"htc{branch}_swinv2_{arch}.py").roi_head.mask_head:
+        assert head.in_channels == head.conv_out_channels  # a stage's features are added to the next one's
+
+
+def test_ablation_and_objects365_sizes() -> None:
+    cfg = load("cascade_mask_rcnn_swinv2_t.py")
+    assert cfg.model.backbone.window_size == 16
+    (resize,) = (step for step in cfg.train_pipeline if step.type == "RandomChoiceResize")
+    assert (resize.scales[0], resize.scales[-1]) == ((1333, 480), (1333, 800))
+    cfg = load("objects365/htc_boxonly_swinv2_g.py")
+    (resize,) = (step for step in cfg.train_pipeline if step.type == "RandomChoiceResize")
+    assert (min(resize.scales[0]), min(resize.scales[-1])) == (800, 1024)
+    assert cfg.model.backbone.window_size == 32
+    assert [head.num_classes for head in build("objects365/htc_boxonly_swinv2_g.py").roi_head.bbox_head] == [365] * 3
+
+
+@pytest.mark.parametrize("arch", "lg")
+def test_test_variants_take_the_trained_weights_at_window_48(arch: str) -> None:
+    trained = {name: p.shape for name, p in build(f"htc_swinv2_{arch}.py").named_parameters()}
+    for variant in ("test_w48", "test_ms_w48"):
+        path = f"htc_swinv2_{arch}_{variant}.py"
+        assert {name: p.shape for name, p in build(path).named_parameters()} == trained
+        assert build(path).backbone.window_size == ((48, 48),) * 4
+    cfg = load(f"htc_swinv2_{arch}_test_ms_w48.py")
+    scales, flips, *_ = cfg.tta_pipeline[1].transforms
+    assert cfg.test_scale in [step.scale for step in scales]
+    assert [step.prob for step in flips] == [0.0, 1.0]
+
+
+def test_box_cascade_refines_without_a_mask_branch() -> None:
+    head = build("objects365/htc_boxonly_swinv2_g.py").roi_head
+    assert not head.with_mask
+    assert not head.interleaved  # mmdet refines the boxes of an interleaved cascade in its mask branch only

@@ -91,7 +91,8 @@ model = dict(
         rpn=dict(
             assigner=dict(type="MaxIoUAssigner", pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, ignore_iof_thr=-1),
             sampler=dict(type="RandomSampler", num=256, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
-            allowed_border=0,
+            # Anchors may cross the border: jitter makes pictures that no anchor fits into, 14 pixels high and less.
+            allowed_border=-1,
             pos_weight=-1,
             debug=False,
         ),

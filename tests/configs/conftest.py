@@ -1,0 +1,3 @@
+"""Fixtures of the tests that run a config."""
+
+from tests.tools.tiny import clean_run, coco  # noqa: F401
