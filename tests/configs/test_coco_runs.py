@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.datasets.shapes import CLASSES
@@ -94,6 +94,20 @@ def test_fast_dev_run_of_each_family(
     losses = runner.message_hub.get_scalar("train/loss")
     assert torch.isfinite(torch.tensor(losses.current()))
     assert runner.message_hub.get_scalar("test/coco/bbox_mAP") is not None
+
+
+def test_multi_scale_variant_merges_its_eight_views(
+    coco: Path, tmp_path: Path, clean_run: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COCO_ROOT", str(coco))
+    cfg = small("htc_swinv2_l_test_ms_w48")
+    torch.save({"state_dict": MODELS.build(cfg.model).state_dict()}, tmp_path / "weights.pth")
+    cfg.update(work_dir=str(tmp_path / "work"), launcher="none")
+    cfg.test_dataloader.update(num_workers=0, persistent_workers=False)
+    launch.use_tta(cfg)
+    sample = DATASETS.build(cfg.test_dataloader.dataset)[0]
+    assert [view.flip for view in sample["data_samples"]] == [False, True] * 4
+    assert "coco/segm_mAP" in launch.evaluate(cfg, str(tmp_path / "weights.pth"))
 
 
 def test_coco_giant_starts_from_the_objects365_giant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
