@@ -3,7 +3,7 @@
 A shape moves over a textured ground. Its outline, colour, place, angle and size are drawn alike for every class, and
 the motion keeps them so: places wrap around at the edges, angles around the circle, sizes from the largest to the
 smallest. A single frame, wherever in the clip, therefore says nothing about the class, and each class is its opposite
-played backwards.
+played backwards; turning, either way, is its own.
 
     ROOT/kinetics400_{train,val}_list_videos.txt    a path and a label per line
     ROOT/label_map_k400.txt                         a class per line
@@ -34,8 +34,7 @@ _SPEEDS = {
     "right": (0.05, 0, 0, 0),
     "up": (0, -0.05, 0, 0),
     "down": (0, 0.05, 0, 0),
-    "clockwise": (0, 0, 0.035, 0),
-    "anticlockwise": (0, 0, -0.035, 0),
+    "turning": (0, 0, 0.035, 0),
     "growing": (0, 0, 0, 0.06),
     "shrinking": (0, 0, 0, -0.06),
 }
@@ -72,8 +71,10 @@ def draw_clip(rng: np.random.Generator, motion: str, frames: int, side: int) -> 
     ground = cv2.resize(coarse.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
     ground = ground + rng.normal(0, 4, ground.shape)
     colour = rng.uniform(140, 255, size=3)
-    start = Pose(*rng.random(4))
-    return [_frame(ground, colour, corners, pose) for pose in poses(start, motion, frames)]
+    shown = poses(Pose(*rng.random(4)), motion, frames)
+    if motion == "turning" and rng.random() < 0.5:
+        shown.reverse()
+    return [_frame(ground, colour, corners, pose) for pose in shown]
 
 
 def _frame(ground: np.ndarray, colour: np.ndarray, corners: int, pose: Pose) -> np.ndarray:

@@ -35,7 +35,7 @@ class Size:
     ``video`` is None for what the config says.
     """
 
-    train: int = 200
+    train: int = 170
     val: int = 12
     image: int = 150
     video: int | None = None

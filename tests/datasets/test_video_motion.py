@@ -13,7 +13,7 @@ from swinv2_dense.datasets import video_motion
 from swinv2_dense.datasets.video_motion import MOTIONS, Pose, draw_clip, poses, write_motion_clips
 from swinv2_dense.errors import UserError
 
-OPPOSITES = [("left", "right"), ("up", "down"), ("clockwise", "anticlockwise"), ("growing", "shrinking")]
+OPPOSITES = [("left", "right"), ("up", "down"), ("growing", "shrinking")]
 SMALL = {"train": 2, "val": 1, "frames": 4}
 
 

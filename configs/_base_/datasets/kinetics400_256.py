@@ -31,9 +31,11 @@ test_pipeline = [
     dict(type="PackActionInputs", meta_keys=("filename", "img_shape")),
 ]
 
+root = osp.join("{{'$K400_ROOT:data/kinetics400/'}}", "")  # with or without a slash at the end
 dataset = dict(
     type="swinv2_dense.VideoClips",
-    data_root=osp.join("{{'$K400_ROOT:data/kinetics400/'}}", ""),  # with or without a slash at the end
+    data_root=root,
+    metainfo=dict(classes=root + "label_map_k400.txt"),  # names for pictures of predictions
     num_classes=400,
 )
 train_dataloader = dict(
