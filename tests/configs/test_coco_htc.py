@@ -81,7 +81,8 @@ def test_jitter_gives_boxes_and_masks_inside_the_window(monkeypatch: pytest.Monk
         boxes = objects.bboxes.tensor
         assert (boxes >= 0).all()
         assert (boxes <= torch.tensor([width, height, width, height])).all()
-        torch.testing.assert_close(boxes, objects.masks.get_bboxes("hbox").tensor)
+        # float32 of up to 1536 pixels, computed in two ways
+        torch.testing.assert_close(boxes, objects.masks.get_bboxes("hbox").tensor, atol=1e-3, rtol=0)
         sizes.add((height, width))
     assert len(sizes) > 3
 
