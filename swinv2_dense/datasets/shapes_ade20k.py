@@ -1,9 +1,9 @@
 """A generated data set of drawn shapes in ADE20K's format and with ADE20K's folder names.
 
     ROOT/images/{training,validation}/00000001.jpg
-    ROOT/annotations/{training,validation}/00000001.png   uint8: 0 other, then 1 to 7 as in LABELS
+    ROOT/annotations/{training,validation}/00000001.png   uint8: 0 other, then 1 to 5 as in LABELS
 
-Shapes and kinds of ground are classes; a cluster of small shapes is "other".
+Shapes and the ground are classes; a cluster of small shapes is "other".
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 
 from swinv2_dense.datasets.generated import write_once
-from swinv2_dense.datasets.shapes import CLASSES, GROUNDS, Scene, draw_scene
+from swinv2_dense.datasets.shapes import CLASSES, Scene, draw_scene
 
 __all__ = ["LABELS", "write_shapes_ade20k"]
 
-LABELS = (*CLASSES, *GROUNDS)
+LABELS = (*CLASSES, "ground")
 
 _VERSION = 1  # to be raised whenever the same arguments give other pictures
 _CLUSTER_EVERY = 8  # pictures
@@ -29,7 +29,7 @@ _CLUSTER_EVERY = 8  # pictures
 def write_shapes_ade20k(
     root: str | os.PathLike[str],
     *,
-    train: int = 300,
+    train: int = 600,
     val: int = 50,
     side: int = 128,
     seed: int = 0,
@@ -68,7 +68,7 @@ def _write_split(
 
 
 def _index_map(scene: Scene) -> np.ndarray:
-    labels = np.full(scene.image.shape[:2], 1 + len(CLASSES) + scene.ground, np.uint8)
+    labels = np.full(scene.image.shape[:2], len(LABELS), np.uint8)
     for instance in scene.instances:
         labels[instance.mask] = 0 if instance.crowd else 1 + instance.category
     return labels

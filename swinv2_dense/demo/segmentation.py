@@ -33,7 +33,7 @@ SHOWN = 5  # pictures
 class Size:
     """How much of everything: pictures, and iterations of the classifier and of the segmenter (None: as configured)."""
 
-    train: int = 300
+    train: int = 600
     val: int = 50
     classifier: int = 250
     segmenter: int | None = None

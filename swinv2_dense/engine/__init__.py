@@ -4,6 +4,7 @@ Importing it registers our types; it needs mmengine only.
 """
 
 from swinv2_dense.engine.amp import BackboneAmpOptimWrapper
+from swinv2_dense.engine.dump import DumpClassMaps
 from swinv2_dense.engine.layer_decay import LayerDecayOptimWrapperConstructor
 
-__all__ = ["BackboneAmpOptimWrapper", "LayerDecayOptimWrapperConstructor"]
+__all__ = ["BackboneAmpOptimWrapper", "DumpClassMaps", "LayerDecayOptimWrapperConstructor"]

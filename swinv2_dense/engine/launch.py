@@ -22,6 +22,10 @@ from swinv2_dense.errors import UserError
 __all__ = ["evaluate", "resume", "scale_lr", "show_predictions", "train", "use_amp", "use_tta"]
 
 
+# What writes the predictions, by the config's default_scope, where mmengine's own will not do.
+_DUMPS = {"mmdet": "DumpDetResults", "mmseg": "swinv2_dense.DumpClassMaps"}
+
+
 def train(cfg: Config, fast_dev_run: int | None = None, hooks: Sequence[Hook] = ()) -> DenseRunner:
     """Train, validating as the config says; with ``fast_dev_run`` only so many iterations, and test as well.
 
@@ -71,8 +75,8 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
         return runner.test()
     # Written under another name first: a file called `out` is always whole.
     part = f"{out}.part.pkl"
-    dump = {"type": "DumpDetResults" if cfg.default_scope == "mmdet" else "DumpResults", "out_file_path": part}
-    runner.test_evaluator.metrics.append(METRICS.build(dump))
+    dump = _DUMPS.get(cfg.default_scope, "DumpResults")
+    runner.test_evaluator.metrics.append(METRICS.build({"type": dump, "out_file_path": part}))
     metrics = runner.test()
     if is_main_process():
         os.replace(part, out)

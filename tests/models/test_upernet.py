@@ -47,7 +47,7 @@ def built(tmp_path: Path) -> Any:
 
 
 def authors_bias(mlp: nn.Module, window: int, pretrained: int) -> np.ndarray:
-    """16 * sigmoid(G(dy, dx)) of every offset, as the authors' code has it but one offset at a time: H x 2W-1 x 2W-1."""
+    """16 * sigmoid(G(dy, dx)), H x 2W-1 x 2W-1, as the authors' code has it but one offset at a time."""
     w1, b1, w2 = (p.detach().double().numpy() for p in (mlp[0].weight, mlp[0].bias, mlp[2].weight))
     offsets = np.arange(-(window - 1), window, dtype=np.float64)
     logs = [np.sign(o) * np.log2(abs(o / (pretrained - 1) * 8) + 1.0) / np.log2(8) for o in offsets]
