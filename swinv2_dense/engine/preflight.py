@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -62,10 +63,9 @@ def drop_missing_semantic_maps(cfg: Config) -> str | None:
         dataset.data_prefix.pop("seg", None)
         for transform in dataset.pipeline:
             transform.pop("with_seg", None)
-    return (
-        f"{missing[0]} not found: training without the semantic branch, "
-        "as configs/coco/htc_without_semantic_swinv2_t.py does"
-    )
+    match = re.match(r"htc_(swinv2_[a-z]\.py)", os.path.basename(cfg.filename or ""))
+    leaf = f"htc_without_semantic_{match[1] if match else 'swinv2_t.py'}"
+    return f"{missing[0]} not found: training without the semantic branch, as configs/coco/{leaf} does"
 
 
 def drop_semantic_branch(model: Any) -> None:

@@ -58,7 +58,7 @@ def draw_class_maps(
     seen = np.unique(
         np.concatenate([labels.ravel() for m in maps for labels in (m.truth, m.predicted) if labels is not None])
     )
-    legend = [Patch(color=np.array(palette[c]) / 255, label=classes[c]) for c in seen if c < len(classes)]
+    legend = [Patch(color=tuple(np.array(palette[c]) / 255), label=classes[c]) for c in seen if c < len(classes)]
     per_row = max(1, int(columns * panel / 1.5))
     legend_height = 0.25 * -(-len(legend) // per_row) + 0.1
     body = len(maps) * (panel * height / width + 0.25)

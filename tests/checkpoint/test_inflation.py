@@ -1,4 +1,4 @@
-"""Image weights -> video weights: the patch kernel's mean over time, a meta network blind to time, the rest untouched."""
+"""Image weights -> video weights: the kernel's mean over time, a meta network blind to time, the rest untouched."""
 
 from __future__ import annotations
 
