@@ -19,7 +19,7 @@ from swinv2_dense.engine import preflight
 from swinv2_dense.engine.runner import DenseRunner
 from swinv2_dense.errors import UserError
 
-__all__ = ["evaluate", "resume", "scale_lr", "show_predictions", "train", "use_amp", "use_tta"]
+__all__ = ["evaluate", "only_format", "resume", "scale_lr", "show_predictions", "train", "use_amp", "use_tta"]
 
 
 # What writes the predictions, by the config's default_scope, where mmengine's own will not do.
@@ -125,6 +125,17 @@ def show_predictions(cfg: Config, show: bool, folder: str | None, wait_time: flo
     hook.update(draw=True, show=show, wait_time=wait_time)
     if folder is not None:
         hook.test_out_dir = os.path.abspath(folder)
+
+
+def only_format(cfg: Config, prefix: str) -> None:
+    """Have the predictions written in COCO's result format, as its test server takes them, instead of evaluated."""
+    evaluator = cfg.get("test_evaluator")
+    if not isinstance(evaluator, dict) or evaluator.get("type") != "CocoMetric":
+        raise UserError("--format-only writes COCO's result files: the config's test_evaluator is no CocoMetric")
+    folder = os.path.dirname(os.path.abspath(prefix))
+    if not os.path.isdir(folder):
+        raise UserError(f"--format-only {prefix}: there is no folder {folder}; create it, or give another prefix")
+    evaluator.update(format_only=True, outfile_prefix=os.path.abspath(prefix))
 
 
 def use_tta(cfg: Config) -> None:

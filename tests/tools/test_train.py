@@ -18,6 +18,7 @@ from mmengine.hooks import EMAHook
 
 from swinv2_dense.engine import launch
 from swinv2_dense.engine.runner import DenseRunner
+from swinv2_dense.errors import UserError
 from tests.tools.tiny import mistake, tool
 
 
@@ -126,3 +127,22 @@ def test_amp_without_gpu_trains_in_bfloat16(config: Path, tmp_path: Path) -> Non
     assert "swinv2_dense.BackboneAmpOptimWrapper" in dumped
     saved = torch.load(tmp_path / "epoch_1.pth", weights_only=False)["state_dict"]
     assert all(torch.isfinite(value).all() for value in saved.values())
+
+
+def test_format_only_writes_what_the_test_server_takes(config: Path, coco: Path, tmp_path: Path) -> None:
+    from pycocotools.coco import COCO
+
+    work = tmp_path / "work"
+    tool("train").main([str(config), "--work-dir", str(work)])
+    # a model of one iteration finds nothing above the usual score
+    low = ["--cfg-options", "model.test_cfg.rcnn.score_thr=0.0"]
+    prefix = tmp_path / "results"
+    arguments = [str(config), str(work / "epoch_1.pth"), "--work-dir", str(work)]
+    tool("test").main([*arguments, "--format-only", str(prefix), *low])
+    truth = COCO(str(coco / "annotations" / "instances_val2017.json"))
+    for kind in ("bbox", "segm"):
+        found = truth.loadRes(f"{prefix}.{kind}.json")
+        assert found.getAnnIds()
+        assert {a["category_id"] for a in found.anns.values()} <= set(truth.getCatIds())
+    with pytest.raises(UserError, match="there is no folder"):
+        tool("test").main([*arguments, "--format-only", str(tmp_path / "absent" / "results")])
