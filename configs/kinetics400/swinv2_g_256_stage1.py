@@ -1,7 +1,7 @@
 # Video SwinV2-G on Kinetics-400, the paper's first stage: 256 x 256 pixels x 8 tokens, window 16 x 16 x 8, 20 epochs.
 #
 # Source:  arXiv 2111.09883, section 4.2 and appendix. AdamW 3.6e-4, weight decay 0.1, batch 80, cosine, warm-up 2.5
-#          epochs. Silent there, so ours: drop path 0.4, dropout 0.5 and augmentation (Video Swin V1's), frames per
+#          epochs. Silent there, so ours: drop path 0.4, Video Swin V1's dropout and augmentation, frames per
 #          token and frame stride (_base_/datasets/kinetics400_256.py).
 # Command: K400_ROOT=data/kinetics400/ tools/dist_train.sh configs/kinetics400/swinv2_g_256_stage1.py 40 --amp \
 #              --cfg-options load_from=PATH

@@ -1,7 +1,7 @@
 # Video SwinV2-T on Kinetics-400: 256 x 256 pixels x 8 tokens, window 16 x 16 x 8. Ours: the paper has G only.
 #
 # Source:  the schedule of the paper's first stage for G (arXiv 2111.09883, appendix), scaled to a batch of 64; drop
-#          path and augmentation as in Video Swin V1.
+#          path and augmentation as in mmaction2's configs of Video Swin V1.
 # Command: K400_ROOT=data/kinetics400/ tools/dist_train.sh configs/kinetics400/swinv2_t_256.py 8 --amp \
 #              --cfg-options load_from=PATH
 #          PATH is a SwinV2-T image classification checkpoint of any publisher; it is inflated on load.

@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 import torch
-from decord import DECORDError
 from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 
@@ -17,6 +16,10 @@ from swinv2_dense.errors import UserError
 from swinv2_dense.registry import DATASETS
 
 # isort: split
+try:
+    from decord import DECORDError
+except ImportError as error:
+    raise UserError("reading clips needs decord: pip install 'swinv2_dense[video]'") from error
 from mmaction.datasets import VideoDataset
 from mmaction.datasets.transforms import DecordDecode, DecordInit, OpenCVDecode, OpenCVInit, PyAVDecode, PyAVInit
 
@@ -76,6 +79,8 @@ class VideoClips(VideoDataset):
                     "correct it, or num_classes of the data set and of model.cls_head"
                 )
             entries.append({"filename": os.path.join(self.data_prefix["video"], path), "label": int(label)})
+        if not entries:
+            raise UserError(f"{self.ann_file} lists no clips: write it by tools/prepare/kinetics400.py")
         return entries
 
     def prepare_data(self, idx: int) -> dict[str, Any] | None:

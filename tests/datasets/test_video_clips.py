@@ -232,6 +232,7 @@ def test_other_mistakes_are_not_taken_for_unreadable_clips(folder: Path) -> None
         ("usual.mp4 0\nodd.mp4\n", r"list.txt, line 2: 'odd.mp4' is not a path and a label"),
         ("usual.mp4 zero\n", "line 1"),
         ("usual.mp4 -1\n", "line 1"),
+        ("\n", r"list.txt lists no clips"),
         ("usual.mp4 3\n", r"label 3 is beyond num_classes=3"),
     ],
 )
