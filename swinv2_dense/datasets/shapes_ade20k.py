@@ -24,6 +24,7 @@ LABELS = (*CLASSES, "ground")
 
 _VERSION = 1  # to be raised whenever the same arguments give other pictures
 _CLUSTER_EVERY = 8  # pictures
+_RADII = (0.2, 0.36)  # of a shape, in short sides of the picture
 
 
 def write_shapes_ade20k(
@@ -31,7 +32,7 @@ def write_shapes_ade20k(
     *,
     train: int = 600,
     val: int = 50,
-    side: int = 128,
+    side: int = 112,
     seed: int = 0,
     progress: Callable[[int], object] = lambda done: None,
 ) -> bool:
@@ -61,7 +62,8 @@ def _write_split(
         folder.mkdir(parents=True)
     for number in range(1, count + 1):
         size = (int(rng.integers(side * 3 // 4, side + 1)), int(rng.integers(side * 3 // 4, side + 1)))
-        scene = draw_scene(rng, size, int(rng.integers(2, 6)), crowd=number % _CLUSTER_EVERY == 2)
+        crowd = number % _CLUSTER_EVERY == 2
+        scene = draw_scene(rng, size, int(rng.integers(1, 4)), crowd=crowd, radii=_RADII)
         cv2.imwrite(str(pictures / f"{number:08d}.jpg"), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         cv2.imwrite(str(maps / f"{number:08d}.png"), _index_map(scene))
         progress(number)
