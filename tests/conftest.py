@@ -22,10 +22,15 @@ def _few_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def _no_scope_left_behind() -> Iterator[None]:
+def _scope_kept() -> Iterator[None]:
     """A runner leaves its library as the process's default scope, in which the next test would look up its types."""
-    yield
     from mmengine.registry import DefaultScope
 
+    before = DefaultScope._instance_dict.copy()
+    yield
     DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
+_scope_kept_by_test = pytest.fixture(autouse=True)(_scope_kept)
+_scope_kept_by_module = pytest.fixture(autouse=True, scope="module")(_scope_kept)
