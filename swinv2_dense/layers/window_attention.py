@@ -4,7 +4,8 @@ Windows come as a list of tokens, kind after kind (see ``windows.py``); how many
 There is one formula and three ways to evaluate it, chosen in :func:`cosine_attention`:
 
 - :func:`cosine_attention_plain`, the formula as the paper writes it: the reference, and what attention dropout needs;
-- torch's fused kernel and its own gradients, on accelerators and for the compiler;
+- torch's fused kernel and its own gradients, on accelerators and for the compiler, in training a group of windows after
+  another (section 3.5): the kernel writes the bias's gradient out for every window before it is summed;
 - on the CPU, where the fused kernel cannot give the bias a gradient: the fused kernel forwards, which also returns the
   log-sum-exp of each row, and a backward pass that computes the probabilities again from it, a group of windows at a
   time (the paper's sequential attention, section 3.5, for both directions). No N x N matrix outlives its group.
@@ -31,6 +32,9 @@ __all__ = ["WindowAttention", "cosine_attention", "cosine_attention_plain"]
 # Entries of the N x N matrices that are alive at a time. Of 2^18 to 2^24 the fastest on CPUs: the passes over one
 # group's matrix then stay in the cache. A single window and head is never divided.
 GROUP_ENTRIES = 2**20
+# The same for the fused kernel's gradient of the bias: 1 GiB in float32. At 1536 x 1536 with windows of 32 the first
+# stage of SwinV2-G has nine times as many.
+FUSED_ENTRIES = 2**28
 
 _EPS = 1e-6
 
@@ -79,14 +83,29 @@ def cosine_attention(
         if torch.is_grad_enabled() and (qkv.requires_grad or scale.requires_grad or table.requires_grad):
             return _FusedCPU.apply(qkv, scale, table, kinds)
         return _forward_cpu(qkv, scale, table, kinds)[0]
+    return cosine_attention_fused(qkv, scale, table, kinds)
+
+
+def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind]) -> Tensor:
+    """:func:`cosine_attention` by torch's fused kernel and its gradients."""
     batch = qkv.shape[0] // sum(kind.windows * kind.tokens for kind in kinds)
     q, k, v = _unit_qk(qkv, scale)
     out = []
     for (kind, q_nHND), (_, k_nHND), (_, v_nHND) in zip(
         *(_windows_of(t, kinds, batch) for t in (q, k, v)), strict=True
     ):
-        bias = expand_bias(table, kind.shape).to(q.dtype)
-        out.append(F.scaled_dot_product_attention(q_nHND, k_nHND, v_nHND, attn_mask=bias[None], scale=1.0))
+        bias = expand_bias(table, kind.shape).to(q.dtype)[None]
+        entries = FUSED_ENTRIES if torch.is_grad_enabled() and table.requires_grad else q_nHND.shape[0] * bias.numel()
+        by_heads = []
+        for h, windows in _groups(*q_nHND.shape[:3], entries):
+            groups = [
+                F.scaled_dot_product_attention(
+                    q_nHND[w, h], k_nHND[w, h], v_nHND[w, h], attn_mask=bias[:, h], scale=1.0
+                )
+                for w in windows
+            ]
+            by_heads.append(groups[0] if len(groups) == 1 else torch.cat(groups))
+        out.append(by_heads[0] if len(by_heads) == 1 else torch.cat(by_heads, dim=1))
     return _tokens_of(out)
 
 
@@ -113,9 +132,9 @@ def cosine_attention_plain(
     return _tokens_of(out)
 
 
-def _groups(n: int, heads: int, tokens: int) -> Iterator[tuple[slice, list[slice]]]:
-    """Heads, and for these the windows, whose N x N matrices together stay within ``GROUP_ENTRIES``."""
-    room = max(1, GROUP_ENTRIES // tokens**2)
+def _groups(n: int, heads: int, tokens: int, entries: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Heads, and for these the windows, whose N x N matrices together have at most so many ``entries``."""
+    room = max(1, entries // tokens**2)
     heads_at_once = min(heads, room)
     windows_at_once = max(1, room // heads_at_once)
     windows = [slice(i, i + windows_at_once) for i in range(0, n, windows_at_once)]
@@ -130,7 +149,7 @@ def _forward_cpu(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind
     out, lse = torch.empty_like(q), q.new_empty(q.shape[:2], dtype=at_least_float32(q))
     views = (_windows_of(t, kinds, batch) for t in (q, k, v, out, lse[..., None]))
     for (kind, q_nHND), (_, k_nHND), (_, v_nHND), (_, out_nHND), (_, lse_nHN1) in zip(*views, strict=True):
-        for h, _ in _groups(1, q.shape[1], kind.tokens):
+        for h, _ in _groups(1, q.shape[1], kind.tokens, GROUP_ENTRIES):
             bias = expand_bias(table[h], kind.shape).expand(q_nHND.shape[0], -1, -1, -1)
             out_nHND[:, h], lse_nHN = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
                 q_nHND[:, h], k_nHND[:, h], v_nHND[:, h], attn_mask=bias, scale=1.0
@@ -182,7 +201,7 @@ def _backward_cpu(
     views = (_windows_of(t, kinds, batch) for t in (left, right, left_out, right_out, *grad_qkv.unbind(1)))
     for each in zip(*views, strict=True):
         kind = each[0][0]
-        for h, windows in _groups(each[0][1].shape[0], heads, kind.tokens):
+        for h, windows in _groups(each[0][1].shape[0], heads, kind.tokens, GROUP_ENTRIES):
             bias = expand_bias(table[h], kind.shape).to(work)
             grad_bias = torch.zeros_like(bias)
             for w in windows:

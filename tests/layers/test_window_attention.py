@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -85,17 +86,23 @@ def test_attention_equals_loops_over_tokens(
     torch.testing.assert_close(attn(x), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("entries", [1, 40, 2**20])
+@pytest.mark.parametrize("attend", [cosine_attention, window_attention.cosine_attention_fused])
+@pytest.mark.parametrize("entries", [1, 40, 600, 2**20])
 @pytest.mark.parametrize(("size", "window"), [((6, 8), (4, 4)), ((3, 4, 5), (2, 3, 4))])
 def test_fused_gradients_equal_those_of_the_formula_whatever_the_group(
-    monkeypatch: pytest.MonkeyPatch, size: tuple[int, ...], window: tuple[int, ...], entries: int
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, ...],
+    window: tuple[int, ...],
+    entries: int,
+    attend: Callable[..., Tensor],
 ) -> None:
     monkeypatch.setattr(window_attention, "GROUP_ENTRIES", entries)
+    monkeypatch.setattr(window_attention, "FUSED_ENTRIES", entries)
     grid = window_grid(size, window, shifted=True)
     qkv = torch.randn(2 * math.prod(size), 3, HEADS, 4, dtype=torch.float64, requires_grad=True)
     scale = torch.tensor([3.0, 40.0], dtype=torch.float64, requires_grad=True)
     table = torch.randn(HEADS, *(2 * w - 1 for w in window), dtype=torch.float64, requires_grad=True)
-    fast = cosine_attention(qkv, scale, table, grid.kinds)
+    fast = attend(qkv, scale, table, grid.kinds)
     plain = cosine_attention_plain(qkv, scale, table, grid.kinds)
     torch.testing.assert_close(fast, plain)
     grad = torch.randn_like(fast)
