@@ -1,16 +1,16 @@
-# UperNet with a small SwinV2 on drawn shapes: the model of configs/ade20k/upernet_swinv2_t.py, small enough for two CPU
-# cores, on data in ADE20K's format.
+# UperNet with a small SwinV2 on drawn landscapes: the model of configs/ade20k/upernet_swinv2_t.py, small enough for two
+# CPU cores, on data in ADE20K's format.
 #
 # Command: tools/demo.py --task segmentation makes the data and the pre-trained weights, and runs this file. Afterwards
 #          tools/train.py configs/demo/upernet_swinv2_demo.py --cfg-options
-#          load_from=work_dirs/demo/segmentation/classifier.pth trains it again (SHAPES_ADE20K_ROOT names the data's
-#          folder where it is another one).
+#          load_from=work_dirs/demo/segmentation/classifier.pth trains it again (LANDSCAPES_ROOT names the data's folder
+#          where it is another one).
 import os.path as osp
 
 _base_ = ["../_base_/models/upernet_swinv2.py", "../_base_/segmentation_runtime.py"]
 
-classes = ("circle", "triangle", "square", "star", "ground")
-palette = [[230, 60, 60], [40, 110, 235], [250, 180, 20], [150, 60, 200], [20, 160, 90]]
+classes = ("sky", "mountain", "sea", "grass", "road", "tree", "house")  # of ADE20K's 150
+palette = [[90, 170, 250], [150, 110, 90], [20, 60, 200], [130, 220, 90], [250, 190, 40], [0, 110, 50], [225, 40, 60]]
 channels = 64
 side = 112
 
@@ -27,20 +27,19 @@ model = dict(
     test_cfg=dict(crop_size=(side, side), stride=(75, 75)),
 )
 
-load_map = dict(type="swinv2_dense.LoadIndexMap", num_classes=len(classes))
+load_map = dict(type="swinv2_dense.LoadIndexMap", num_classes=150)
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     load_map,
-    dict(type="RandomFlip", prob=[0.25, 0.25], direction=["horizontal", "vertical"]),
+    dict(type="RandomFlip", prob=0.5),
     dict(type="PackSegInputs"),
 ]
 test_pipeline = [dict(type="LoadImageFromFile"), load_map, dict(type="PackSegInputs")]
 
 dataset = dict(
-    type="BaseSegDataset",
-    data_root=osp.join("{{'$SHAPES_ADE20K_ROOT:work_dirs/demo/segmentation/data/'}}", ""),
+    type="ADE20KDataset",
+    data_root=osp.join("{{'$LANDSCAPES_ROOT:work_dirs/demo/segmentation/data/'}}", ""),
     metainfo=dict(classes=classes, palette=palette),
-    reduce_zero_label=True,
 )
 train_dataloader = dict(
     batch_size=4,
@@ -68,9 +67,9 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
 test_evaluator = val_evaluator
 
-# 800 batches of 4: five times through the 600 pictures.
-iterations = 800
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=200)
+# 600 batches of 4: 4.8 times through the 500 pictures.
+iterations = 600
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=150)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(

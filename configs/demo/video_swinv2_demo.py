@@ -2,7 +2,7 @@
 #
 # Command: tools/demo.py --task video makes the clips and the pre-trained image weights, and runs this file. Afterwards
 #          tools/train.py configs/demo/video_swinv2_demo.py --cfg-options \
-#              load_from=work_dirs/demo/video/image_classifier.pth
+#              load_from=work_dirs/demo/video/classifier.pth
 #          trains it again (MOTION_ROOT names the data's folder where it is another one).
 import os.path as osp
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
@@ -55,17 +54,8 @@ class Scene:
     instances: list[Instance]
 
 
-def draw_scene(
-    rng: np.random.Generator,
-    size: tuple[int, int],
-    count: int,
-    *,
-    crowd: bool = False,
-    radii: tuple[float, float] = (0.11, 0.27),
-) -> Scene:
+def draw_scene(rng: np.random.Generator, size: tuple[int, int], count: int, *, crowd: bool = False) -> Scene:
     """A picture of ``size`` (height, width) pixels with up to ``count`` shapes, and a crowd if asked for.
-
-    ``radii``: the smallest and the largest radius of a shape, in short sides of the picture.
 
     A shape that finds no place is left out, so a small or full picture may hold fewer than ``count``.
     """
@@ -73,7 +63,7 @@ def draw_scene(
     if crowd:
         canvas.place(int(rng.integers(len(CLASSES))), _crowd_mask, crowd=True)
     for category in rng.integers(len(CLASSES), size=count):
-        canvas.place(int(category), partial(_shape_mask, radii=radii))
+        canvas.place(int(category), _shape_mask)
     return Scene(np.clip(canvas.image, 0, 255).round().astype(np.uint8), canvas.ground, canvas.instances)
 
 
@@ -117,11 +107,9 @@ class _Canvas:
         self.image = self.image * (1 - alpha) + (colour + texture) * alpha
 
 
-def _shape_mask(
-    rng: np.random.Generator, category: int, size: tuple[int, int], radii: tuple[float, float]
-) -> np.ndarray:
+def _shape_mask(rng: np.random.Generator, category: int, size: tuple[int, int]) -> np.ndarray:
     """One shape anywhere, up to a fifth of its radius beyond the picture's edge."""
-    radius = min(size) * rng.uniform(*radii)
+    radius = min(size) * rng.uniform(0.11, 0.27)
     centre = [rng.uniform(0.8 * radius, side - 0.8 * radius) for side in reversed(size)]
     return _polygon_mask(_outline(rng, category, radius, np.array(centre)), size)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from swinv2_dense.checkpoint import load_pretrained
+from swinv2_dense.datasets.shapes import CLASSES, draw_crop
 from swinv2_dense.demo.classifier import pretrain
 from swinv2_dense.models import SwinTransformerV2
 
@@ -19,6 +20,8 @@ def test_it_trains_and_saves_in_the_authors_layout(tmp_path: Path) -> None:
     model, accuracy = pretrain(
         path,
         ARCH,
+        draw_crop,
+        classes=len(CLASSES),
         side=32,
         window_size=[4, 4, 2, 1],
         iterations=3,

@@ -35,7 +35,7 @@ def test_it_tells_its_steps_and_leaves_everything(tmp_path: Path) -> None:
     assert any("top-1" in line and ">= 0.9" in line for line in lines)
 
     out = tmp_path / "out" / "video"
-    assert {p.name for p in out.iterdir()} == {"image_classifier.pth", "data", "demo.log", "run", "pictures"}
+    assert {p.name for p in out.iterdir()} == {"classifier.pth", "data", "demo.log", "run", "pictures"}
     assert (out / "run" / "iter_2.pth").is_file()
     assert "Iter(train)" in (out / "demo.log").read_text()
     for name in ("predictions.png", "training.png"):

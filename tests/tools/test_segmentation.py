@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from swinv2_dense.datasets.shapes_ade20k import write_shapes_ade20k
+from swinv2_dense.datasets.landscapes_ade20k import write_landscapes_ade20k
 from swinv2_dense.engine import cli
 from tests.tools.tiny import REPOSITORY, mistake, tool
 
@@ -21,14 +21,14 @@ pytest.importorskip("mmseg", reason="segmentation needs the seg extra")
 # The demo's data under the model and the pipelines of ADE20K, smaller still.
 CONFIG = f"""
 _base_ = {str(REPOSITORY / "configs" / "ade20k" / "upernet_swinv2_t.py")!r}
-classes = ("circle", "triangle", "square", "star", "ground")
+classes = ("sky", "mountain", "sea", "grass", "road", "tree", "house")
 model = dict(
     data_preprocessor=dict(size=(64, 64)),
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1)), window_size=4
     ),
-    decode_head=dict(in_channels=[8, 16, 32, 64], channels=8, num_classes=5),
-    auxiliary_head=dict(in_channels=32, channels=8, num_classes=5),
+    decode_head=dict(in_channels=[8, 16, 32, 64], channels=8, num_classes=7),
+    auxiliary_head=dict(in_channels=32, channels=8, num_classes=7),
     test_cfg=dict(crop_size=(64, 64), stride=(32, 32)),
 )
 
@@ -37,7 +37,6 @@ def smaller(pipeline):
     changes = dict(
         RandomResize=dict(scale=(256, 64)), Resize=dict(scale=(256, 64)), RandomCrop=dict(crop_size=(64, 64))
     )
-    changes["swinv2_dense.LoadIndexMap"] = dict(num_classes=5)
     return [dict(step, **changes.get(step["type"], {{}})) for step in pipeline]
 
 
@@ -53,7 +52,7 @@ tta_pipeline = [
         ],
     ),
 ]
-dataset = dict(type="BaseSegDataset", metainfo=dict(classes=classes), reduce_zero_label=True)
+dataset = dict(metainfo=dict(classes=classes))
 train_dataloader = dict(
     num_workers=0, persistent_workers=False, dataset=dict(**dataset, pipeline=smaller(_base_.train_pipeline))
 )
@@ -69,7 +68,7 @@ default_hooks = dict(checkpoint=dict(interval=2))
 @pytest.fixture
 def ade20k(tmp_path: Path) -> Path:
     root = tmp_path / "ade20k"
-    write_shapes_ade20k(root, train=4, val=2, side=64)
+    write_landscapes_ade20k(root, train=4, val=2, side=64)
     return root
 
 
@@ -121,10 +120,15 @@ def nothing(root: Path) -> None:
     pass
 
 
+FIRST = "annotations/training/0000000"
 SPOILT = {
-    "value above the classes": (rewrite(lambda a: a + 5), "annotations/training/0000000", "with 5 classes a map has 0"),
-    "colours": (rewrite(lambda a: np.dstack([a] * 3)), "annotations/training/0000000", "picture in colours"),
-    "another size": (rewrite(lambda a: a[:-2]), "annotations/training/0000000", "but its picture has"),
+    "value above the classes": (
+        rewrite(lambda a: a + 150),
+        "annotations/training/0000000",
+        "with 150 classes a map has 0",
+    ),
+    "colours": (rewrite(lambda a: np.dstack([a] * 3)), FIRST, "picture in colours"),
+    "another size": (rewrite(lambda a: a[:-2]), FIRST, "but its picture has"),
     "no map": (remove("annotations"), "annotations/training/00000002.png does not exist", "1 of 4"),
     "no picture": (remove("images"), "images/training/00000002.jpg does not exist", "1 of 4"),
 }
@@ -148,7 +152,7 @@ def test_wrong_data(
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("model.decode_head.num_classes=6", ["model.decode_head.num_classes=6", "has 5 classes"]),
+        ("model.decode_head.num_classes=8", ["model.decode_head.num_classes=8", "has 7 classes"]),
         ("train_dataloader.batch_size=1", ["two pictures", "train_dataloader.batch_size"]),
     ],
 )

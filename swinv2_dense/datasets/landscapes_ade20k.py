@@ -1,9 +1,7 @@
-"""A generated data set of drawn shapes in ADE20K's format and with ADE20K's folder names.
+"""A generated data set of drawn landscapes in ADE20K's format: its folder names, and its indices of seven classes.
 
-    ROOT/images/{training,validation}/00000001.jpg
-    ROOT/annotations/{training,validation}/00000001.png   uint8: 0 other, then 1 to 5 as in LABELS
-
-Shapes and the ground are classes; a cluster of small shapes is "other".
+ROOT/images/{training,validation}/00000001.jpg
+ROOT/annotations/{training,validation}/00000001.png   uint8: 0 other, else as in INDICES
 """
 
 from __future__ import annotations
@@ -16,21 +14,21 @@ import cv2
 import numpy as np
 
 from swinv2_dense.datasets.generated import write_once
-from swinv2_dense.datasets.shapes import CLASSES, Scene, draw_scene
+from swinv2_dense.datasets.landscapes import CLASSES, draw_landscape
 
-__all__ = ["LABELS", "write_shapes_ade20k"]
+__all__ = ["INDICES", "write_landscapes_ade20k"]
 
-LABELS = (*CLASSES, "ground")
+# As objectInfo150.txt of ADEChallengeData2016 numbers them.
+INDICES = {"sky": 3, "mountain": 17, "sea": 27, "grass": 10, "road": 7, "tree": 5, "house": 26}
 
 _VERSION = 1  # to be raised whenever the same arguments give other pictures
-_CLUSTER_EVERY = 8  # pictures
-_RADII = (0.2, 0.36)  # of a shape, in short sides of the picture
+_STORED = np.array([*(INDICES[name] for name in CLASSES), 0], np.uint8)  # of each label of a landscape
 
 
-def write_shapes_ade20k(
+def write_landscapes_ade20k(
     root: str | os.PathLike[str],
     *,
-    train: int = 600,
+    train: int = 500,
     val: int = 50,
     side: int = 112,
     seed: int = 0,
@@ -51,7 +49,7 @@ def write_shapes_ade20k(
         )
 
     recipe = {"format": "ade20k", "version": _VERSION, "train": train, "val": val, "side": side, "seed": seed}
-    return write_once(root, "shapes.json", recipe, write)
+    return write_once(root, "landscapes.json", recipe, write)
 
 
 def _write_split(
@@ -61,16 +59,8 @@ def _write_split(
     for folder in (pictures, maps):
         folder.mkdir(parents=True)
     for number in range(1, count + 1):
-        size = (int(rng.integers(side * 3 // 4, side + 1)), int(rng.integers(side * 3 // 4, side + 1)))
-        crowd = number % _CLUSTER_EVERY == 2
-        scene = draw_scene(rng, size, int(rng.integers(1, 4)), crowd=crowd, radii=_RADII)
-        cv2.imwrite(str(pictures / f"{number:08d}.jpg"), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        cv2.imwrite(str(maps / f"{number:08d}.png"), _index_map(scene))
+        height, width = rng.integers(side * 3 // 4, side + 1, size=2)
+        landscape = draw_landscape(rng, (int(height), int(width)))
+        cv2.imwrite(str(pictures / f"{number:08d}.jpg"), landscape.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(maps / f"{number:08d}.png"), _STORED[landscape.labels])
         progress(number)
-
-
-def _index_map(scene: Scene) -> np.ndarray:
-    labels = np.full(scene.image.shape[:2], len(LABELS), np.uint8)
-    for instance in scene.instances:
-        labels[instance.mask] = 0 if instance.crowd else 1 + instance.category
-    return labels
