@@ -6,7 +6,18 @@ name is first looked up, so importing the package stays cheap and pulls in none 
 
 from mmengine import registry as root
 
-__all__ = ["DATASETS", "HOOKS", "METRICS", "MODELS", "OPTIM_WRAPPERS", "OPTIM_WRAPPER_CONSTRUCTORS", "TRANSFORMS"]
+__all__ = [
+    "DATASETS",
+    "DATA_SAMPLERS",
+    "FUNCTIONS",
+    "HOOKS",
+    "METRICS",
+    "MODELS",
+    "OPTIM_WRAPPERS",
+    "OPTIM_WRAPPER_CONSTRUCTORS",
+    "STRATEGIES",
+    "TRANSFORMS",
+]
 
 _SCOPE = "swinv2_dense"
 
@@ -19,6 +30,9 @@ MODELS = _child("model", root.MODELS, "models")
 DATASETS = _child("dataset", root.DATASETS, "datasets")
 TRANSFORMS = _child("transform", root.TRANSFORMS, "datasets")
 METRICS = _child("metric", root.METRICS, "datasets")
+DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "engine")
+FUNCTIONS = _child("function", root.FUNCTIONS, "engine")
 HOOKS = _child("hook", root.HOOKS, "engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _child("optimizer wrapper constructor", root.OPTIM_WRAPPER_CONSTRUCTORS, "engine")
 OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")
+STRATEGIES = _child("strategy", root.STRATEGIES, "engine")

@@ -4,7 +4,19 @@ Importing it registers our types; it needs mmengine only.
 """
 
 from swinv2_dense.engine.amp import BackboneAmpOptimWrapper
+from swinv2_dense.engine.checkpoint_hook import SafeCheckpointHook
 from swinv2_dense.engine.dump import DumpClassMaps
 from swinv2_dense.engine.layer_decay import LayerDecayOptimWrapperConstructor
+from swinv2_dense.engine.preemption import PreemptionHook
+from swinv2_dense.engine.randomness import RandomnessHook, SkippingBatchSampler, reader_init
 
-__all__ = ["BackboneAmpOptimWrapper", "DumpClassMaps", "LayerDecayOptimWrapperConstructor"]
+__all__ = [
+    "BackboneAmpOptimWrapper",
+    "DumpClassMaps",
+    "LayerDecayOptimWrapperConstructor",
+    "PreemptionHook",
+    "RandomnessHook",
+    "SafeCheckpointHook",
+    "SkippingBatchSampler",
+    "reader_init",
+]

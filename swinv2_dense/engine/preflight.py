@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import find_latest_checkpoint
 
 from swinv2_dense.engine.preflight_data import check_dataset, leaf_datasets
+from swinv2_dense.engine.saved import candidates
 from swinv2_dense.errors import UserError
 from swinv2_dense.registry import MODELS
 
@@ -26,6 +26,8 @@ __all__ = ["check", "check_checkpoint", "drop_missing_semantic_maps", "drop_sema
 _SCOPE = "swinv2_dense."
 # The library of each task, by the config's default_scope, and the extra that installs it.
 _EXTRAS = {"mmdet": "det", "mmseg": "seg", "mmaction": "video"}
+
+_TRIED = 2**20  # bytes that the work dir must take
 
 
 def check(cfg: Config, splits: Sequence[str]) -> None:
@@ -113,7 +115,10 @@ def _check_device(cfg: Config) -> None:
 def _check_work_dir(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_TRIED))
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise UserError(
             f"work_dir {folder} cannot be written to ({error.strerror}): choose another by --work-dir"
@@ -158,13 +163,11 @@ def _meant(word: str, words: Iterable[str]) -> str:
 def _check_checkpoints(cfg: Config) -> None:
     source = cfg.get("load_from")
     if cfg.get("resume") and not source:
-        source = find_latest_checkpoint(cfg.work_dir)
-        if source is None:
+        if not candidates(cfg.work_dir):
             raise UserError(
                 f"--resume: {cfg.work_dir} holds no checkpoint to resume from: "
                 "leave --resume out to start anew, or name the checkpoint, --resume PATH"
             )
-        check_checkpoint(source, f"{cfg.work_dir}/last_checkpoint")
     elif source:
         check_checkpoint(source, "--resume" if cfg.get("resume") else "load_from")
     for path, checkpoint in _init_checkpoints(cfg.model, "model"):

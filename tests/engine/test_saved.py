@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from swinv2_dense.engine.runner import read_training_state
+from swinv2_dense.engine.saved import read_training_state
 from swinv2_dense.errors import UserError
 
 
