@@ -97,7 +97,7 @@ def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Seq
         bias = expand_bias(table, kind.shape).to(q.dtype)[None]
         entries = FUSED_ENTRIES if torch.is_grad_enabled() and table.requires_grad else q_nHND.shape[0] * bias.numel()
         by_heads = []
-        for h, windows in _groups(*q_nHND.shape[:3], entries):
+        for h, windows in _groups(q_nHND.shape[0], q_nHND.shape[1], kind.tokens, entries):
             groups = [
                 F.scaled_dot_product_attention(
                     q_nHND[w, h], k_nHND[w, h], v_nHND[w, h], attn_mask=bias[:, h], scale=1.0

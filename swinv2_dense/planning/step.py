@@ -1,0 +1,97 @@
+"""One training step of a config without numbers: how much it holds, and how much it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from swinv2_dense.layers import WindowAttention
+from swinv2_dense.planning.forward import training_outputs
+from swinv2_dense.planning.gpu import AsOnGPU, backward
+from swinv2_dense.planning.live import LiveTensors, Moment
+
+__all__ = ["PRECISIONS", "Step", "build", "measure", "objective"]
+
+# 'amp': weights in float32, products in half precision by autocast; 'half': weights and all else in half precision.
+PRECISIONS = ("fp32", "amp", "half")
+
+
+class _Operations(TorchDispatchMode):
+    """Counts as torch's FlopCounterMode does, without its tracking of modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step holds besides the weights, the worst :class:`Moment` of every state of the gradients; and its
+    floating-point operations, in matrix products and convolutions, a multiply-add being two."""
+
+    moments: Collection[Moment]
+    flops: int
+
+    def peak(self, gradients: float = 1.0) -> Moment:
+        """The moment with most bytes, where of a gradient only the share ``gradients`` is kept."""
+        return max(self.moments, key=lambda m: m.activations + gradients * m.gradients)
+
+
+def build(cfg: Config, *, with_cp: bool | None = None) -> nn.Module:
+    """The config's model on the meta device, in training; ``with_cp`` overrides the backbone's."""
+    init_default_scope(cfg.get("default_scope") or "mmengine")
+    model_cfg = deepcopy(cfg.model)
+    if with_cp is not None:
+        model_cfg.backbone.with_cp = with_cp
+    with torch.device("meta"):
+        return MODELS.build(model_cfg).train()
+
+
+def measure(model: nn.Module, size: tuple[int, ...], *, batch: int, precision: str, device: str) -> Step:
+    """Run one step on a batch of pictures (H, W) or clips (T, H, W) and see what it holds.
+
+    Args:
+        model: on the meta device; it is changed.
+        device: 'cuda' for what a GPU does, 'cpu' for this package's own way of attention on CPUs, in fp32 alone.
+    """
+    outputs = training_outputs(model, batch)
+    dtype = torch.bfloat16 if precision == "half" else torch.float32
+    with ExitStack() as stack:
+        gpu = None
+        if device == "cpu":
+            stack.enter_context(FakeTensorMode())
+            model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype))
+        else:
+            model.to(dtype)
+            gpu = stack.enter_context(AsOnGPU(torch.bfloat16 if precision == "amp" else None))
+        live = stack.enter_context(LiveTensors(model, (WindowAttention,)))
+        x = torch.empty(batch, 3, *size, dtype=dtype, device="cpu" if device == "cpu" else "meta")
+        operations = stack.enter_context(_Operations())
+        loss = objective(outputs(x))
+        if gpu is not None:
+            gpu.end_forward()
+        backward(loss)
+    return Step(tuple(live.moments), operations.flops)
+
+
+def objective(outputs: list[Tensor]) -> Tensor:
+    """A number that depends on every output, and keeps as much for its gradient as a loss does."""
+    return torch.stack([out.float().square().mean() for out in outputs]).sum()

@@ -1,0 +1,127 @@
+"""Who keeps what, which ways fit, and the program's table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+pytest.importorskip("mmdet", reason="detectors need the det extra")
+
+from swinv2_dense.errors import UserError
+from swinv2_dense.planning import GIB, Plan, Way, flags, input_size, make_plan, summary
+from swinv2_dense.planning.sharding import STRATEGIES, Weights, place, weigh
+from swinv2_dense.planning.step import build
+from tests.tools.tiny import mistake, tool
+
+ROOT = Path(__file__).parents[2]
+BUCKET_VIEWS = {name: {"model_wrapper_cfg": {"gradient_as_bucket_view": True}} for name in ("ddp", "zero1")}
+WEIGHTS = Weights(
+    parameters=1000, trained=900, largest_block=100, outside_blocks=200, optimizer=8 * 900, update=4 * 900
+)
+
+
+@pytest.fixture(scope="module")
+def small() -> Plan:
+    """The tiny HTC of the COCO configs at 256 x 256."""
+    cfg = Config.fromfile(ROOT / "configs" / "coco" / "htc_without_semantic_swinv2_t.py")
+    return make_plan(cfg, (256, 256), 1, options=BUCKET_VIEWS)
+
+
+@pytest.mark.parametrize("devices", [1, 8])
+def test_who_keeps_what(devices: int) -> None:
+    def of(name: str, precision: str = "fp32") -> tuple[float, float, float]:
+        placed = place(name, precision, WEIGHTS, devices)
+        return placed.weights, placed.kept, placed.optimizer
+
+    assert of("ddp") == (4000, 1, 7200)
+    assert of("zero1", "amp") == (4000, 1, 7200 / devices)
+    assert of("fsdp", "half") == (4000 / devices, 1 / devices, 7200 / devices)
+    # with a copy of the weights in float32
+    assert of("deepspeed_zero1") == (4000, 1, 10800 / devices)
+    assert of("deepspeed_zero2", "half") == (2000, 1 / devices, 10800 / devices)
+    assert of("deepspeed_zero3", "half") == (2000 / devices, 1 / devices, 10800 / devices)
+
+
+def test_gradients_are_copied_into_buckets_or_views_of_them() -> None:
+    copies = place("ddp", "fp32", WEIGHTS, 2)
+    views = place("ddp", "fp32", WEIGHTS, 2, BUCKET_VIEWS["ddp"])
+    assert (copies.buffers, copies.gradients, copies.kept) == (3600, 0, 1)
+    assert (views.buffers, views.gradients, views.kept) == (0, 3600, 0)
+    assert place("ddp", "fp32", WEIGHTS, 1).buffers == 0
+
+
+def test_weighing_runs_the_configs_optimizer() -> None:
+    cfg = Config.fromfile(ROOT / "configs" / "coco" / "htc_without_semantic_swinv2_t.py")
+    cfg.model.backbone.frozen_stages = 1
+    model = build(cfg)
+    adam = weigh(model, cfg)
+    assert adam.parameters > adam.trained == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert adam.optimizer == pytest.approx(8 * adam.trained, rel=1e-3)  # two moments in float32, and counters
+    assert 0 < adam.update < 8 * adam.trained
+    cfg.optim_wrapper.optimizer = dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=0.1)
+    assert weigh(model, cfg).optimizer == pytest.approx(4 * adam.trained, rel=1e-3)
+
+
+def test_every_way_is_there_and_more_devices_never_need_more(small: Plan) -> None:
+    ways = small.ways()
+    assert {(way.strategy, way.precision) for way in ways} == {(s, p) for s in STRATEGIES for p in STRATEGIES[s]}
+    assert len(ways) == 2 * sum(map(len, STRATEGIES.values()))
+    for way in ways:
+        totals = [small.need(way, devices).total for devices in (2, 8, 64)]
+        assert totals == sorted(totals, reverse=True)
+        memory = small.need(way, 8).total
+        fewest = small.fewest_devices(way, memory)
+        assert fewest is not None and 1 <= fewest <= 8
+        assert small.need(way, fewest).total <= memory
+        assert fewest == 1 or small.need(way, fewest - 1).total > memory
+        assert small.fewest_devices(way, 1.0) is None
+
+
+def test_checkpointing_and_half_precision_hold_less(small: Plan) -> None:
+    peaks = {key: step.peak().activations for key, step in small.steps.items()}
+    for precision in ("fp32", "amp", "half"):
+        assert peaks[precision, True] < peaks[precision, False]
+    assert peaks["half", False] < peaks["amp", False] < peaks["fp32", False]
+
+
+def test_the_summary_names_what_to_change(small: Plan) -> None:
+    assert small.with_cp is False
+    assert flags(small, Way("zero1", "amp", True)) == (
+        "_base_/strategies/zero1.py, --amp, --cfg-options model.backbone.with_cp=True"
+    )
+    assert flags(small, Way("fsdp", "fp32", False)) == "_base_/strategies/fsdp.py"
+    assert "  ddp fits 2 GPUs: _base_/strategies/ddp.py" in summary(small, 2, 100 * GIB)
+    assert "  ddp does not fit, however many GPUs there are" in summary(small, 2, 0.1 * GIB)
+
+
+def test_giant_at_1536_fits_40_gib() -> None:
+    """Section 3.5: ZeRO-1, checkpointing and attention by groups of windows train G at 1536 x 1536 on A100-40G."""
+    cfg = Config.fromfile(ROOT / "configs" / "coco" / "htc_swinv2_g.py")
+    plan = make_plan(cfg, input_size(cfg), 1, precisions=("fp32",), checkpointing=(True,), options=BUCKET_VIEWS)
+    assert plan.size == (1536, 1536)
+    assert plan.weights.parameters == pytest.approx(3.06e9, rel=0.01)
+    fewest = {name: plan.fewest_devices(Way(name, "fp32", True), 38 * GIB) for name in STRATEGIES}
+    assert fewest["ddp"] is None
+    assert fewest["zero1"] is not None and fewest["zero1"] <= 8
+    assert fewest["fsdp"] is not None and fewest["fsdp"] <= fewest["zero1"]
+
+
+def test_program(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tool("plan").main([str(config), "--gpus", "4", "--size", "64", "64"])
+    out = capsys.readouterr().out
+    assert "GiB on each of 4 GPUs" in out
+    assert "64 x 64, batch 2 on each GPU" in out
+    assert "fsdp fits 4 GPUs" in out
+
+
+def test_mistakes_are_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--gpus 0: give a positive number" in mistake("plan", [str(config), "--gpus", "0"], capsys)
+    line = mistake("plan", [str(config), "--cfg-options", "model.backbone.type=ResNet"], capsys)
+    assert "model.backbone is none of swinv2_dense" in line
+
+
+def test_a_config_that_hides_its_size_is_told() -> None:
+    with pytest.raises(UserError, match="--size HEIGHT WIDTH"):
+        input_size(Config(dict(model=dict(), train_pipeline=[dict(type="LoadImageFromFile")])))
