@@ -32,7 +32,8 @@ Written by `tools/results.py` from `configs/*/metafile.yml`; do not edit it here
 no detector, segmenter or video model of SwinV2. `none` means that the paper has no number for the config.
 
 - Input: one picture in testing, height x width in pixels. COCO: a picture of 480 x 640, the commonest size, at the
-  config's test scale, padded; with several scales, the 1100 pixels of the single one. Video: frames first.
+  config's test scale, padded; with several scales, the 1100 pixels of the single one. ADE20K: the same picture, at the
+  config's test scale. Kinetics-400: one view of a clip, frames first.
 - Parameters: of the whole model.
 - FLOPs: multiply-adds of one forward pass, in matrix products (those of attention included) and convolutions. Of
   two-stage detectors: backbone, neck, RPN and semantic branch, the box heads on every proposal and the mask heads on

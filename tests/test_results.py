@@ -19,34 +19,46 @@ from swinv2_dense.results import count, read_metafile, recount, render
 
 ROOT = Path(__file__).parents[1]
 METAFILES = sorted(ROOT.glob("configs/*/metafile.yml"))
-COCO = ROOT / "configs" / "coco"
+CONFIGS = ROOT / "configs"
 
 
-def models() -> dict[str, dict[str, Any]]:
-    return {model["Name"]: model for model in read_metafile(COCO / "metafile.yml")["Models"]}
+def models(folder: str = "coco") -> dict[str, dict[str, Any]]:
+    return {model["Name"]: model for model in read_metafile(CONFIGS / folder / "metafile.yml")["Models"]}
+
+
+def listed(folder: str) -> dict[str, list[int]]:
+    """Config -> input, of a metafile that names every config of its folder."""
+    found = {model["Config"]: model["Metadata"]["Input"] for model in models(folder).values()}
+    assert set(found) == {str(path.relative_to(ROOT)) for path in (CONFIGS / folder).rglob("*.py")}
+    return found
 
 
 def test_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "results.md").read_text() == render(METAFILES)
 
 
-def test_every_config_is_listed_with_its_test_size() -> None:
-    listed = {model["Config"]: model["Metadata"]["Input"] for model in models().values()}
-    assert set(listed) == {str(path.relative_to(ROOT)) for path in COCO.rglob("*.py")}
-    for path, (*_, height, width) in listed.items():
+def test_every_detector_is_listed_with_its_test_size() -> None:
+    for path, (*_, height, width) in listed("coco").items():
         cfg = Config.fromfile(ROOT / path)
         divisor = cfg.model.data_preprocessor.pad_size_divisor
         sides = reversed(rescale_size((640, 480), cfg.test_scale))
         assert [height, width] == [-(-side // divisor) * divisor for side in sides], path
 
 
-def test_papers_numbers() -> None:
-    scores = {
-        name: [score for result in model["Results"] for score in result["Metrics"].values()]
-        for name, model in models().items()
-        if model["Results"]
-    }
-    assert scores == {
+def test_every_segmenter_is_listed_with_its_test_size() -> None:
+    for path, (*_, height, width) in listed("ade20k").items():
+        resize = Config.fromfile(ROOT / path).test_dataloader.dataset.pipeline[1]
+        assert (width, height) == rescale_size((640, 480), resize.scale), path
+
+
+def test_every_video_model_is_listed_with_one_view() -> None:
+    for path, size in listed("kinetics400").items():
+        steps = {step.type: step for step in Config.fromfile(ROOT / path).test_dataloader.dataset.pipeline}
+        assert size == [1, 1, 3, steps["SampleFrames"].clip_len, *[steps["Resize"].scale[1]] * 2], path
+
+
+PAPER = {
+    "coco": {
         "htc_swinv2_l": [58.8, 51.1],
         "htc_swinv2_l_test_w48": [58.9, 51.2],
         "htc_swinv2_l_test_ms_w48": [60.2, 52.1, 60.8, 52.7],
@@ -54,12 +66,44 @@ def test_papers_numbers() -> None:
         "htc_swinv2_g_test_w48": [61.9, 53.4],
         "htc_swinv2_g_test_ms_w48": [62.5, 53.7, 63.1, 54.4],
         "cascade_mask_rcnn_swinv2_t": [51.1],
-    }
+    },
+    "ade20k": {
+        "upernet_swinv2_t": [47.0],
+        "upernet_swinv2_l": [55.9],
+        "upernet_swinv2_g": [59.1],
+        "upernet_swinv2_g_test_896_w56": [59.3, 59.9],
+    },
+    "kinetics400": {
+        "swinv2_g_320_stage2": [83.2],
+        "swinv2_g_384_1x1": [83.4],
+        "swinv2_g_384_4x5": [86.8],
+    },
+}
 
 
-@pytest.mark.parametrize("name", ["htc_swinv2_t", "cascade_mask_rcnn_swinv2_t", "mask_rcnn_swinv2_t", "dino_swinv2_t"])
-def test_metafile_says_what_is_counted(name: str) -> None:
-    model = models()[name]
+@pytest.mark.parametrize("folder", PAPER)
+def test_papers_numbers(folder: str) -> None:
+    reported = {name: model["Results"] for name, model in models(folder).items() if model["Results"]}
+    scores = {name: [v for r in results for v in r["Metrics"].values()] for name, results in reported.items()}
+    assert scores == PAPER[folder]
+    sources = {result["Source"] for results in reported.values() for result in results}
+    assert sources == {"reported in the paper, not reproduced here"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("coco", "htc_swinv2_t"),
+        ("coco", "cascade_mask_rcnn_swinv2_t"),
+        ("coco", "mask_rcnn_swinv2_t"),
+        ("coco", "dino_swinv2_t"),
+        ("ade20k", "upernet_swinv2_t"),
+        ("kinetics400", "swinv2_t_256"),
+    ],
+)
+def test_metafile_says_what_is_counted(folder: str, name: str) -> None:
+    pytest.importorskip("mmdet" if folder == "coco" else "mmseg" if folder == "ade20k" else "decord")
+    model = models(folder)[name]
     counted, partial = count(ROOT / model["Config"], tuple(model["Metadata"]["Input"]))
     assert model["Metadata"]["Parameters"] == counted.parameters
     assert model["Metadata"]["FLOPs"] == counted.flops // 2
