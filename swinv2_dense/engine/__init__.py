@@ -7,6 +7,7 @@ from swinv2_dense.engine.amp import BackboneAmpOptimWrapper
 from swinv2_dense.engine.checkpoint_hook import SafeCheckpointHook
 from swinv2_dense.engine.dump import DumpClassMaps
 from swinv2_dense.engine.layer_decay import LayerDecayOptimWrapperConstructor
+from swinv2_dense.engine.nonfinite import NonFiniteLossHook
 from swinv2_dense.engine.preemption import PreemptionHook
 from swinv2_dense.engine.randomness import RandomnessHook, SkippingBatchSampler, reader_init
 
@@ -14,6 +15,7 @@ __all__ = [
     "BackboneAmpOptimWrapper",
     "DumpClassMaps",
     "LayerDecayOptimWrapperConstructor",
+    "NonFiniteLossHook",
     "PreemptionHook",
     "RandomnessHook",
     "SafeCheckpointHook",
