@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from swinv2_dense.layers import SwinBlock
+
 __all__ = ["AsOnGPU", "backward"]
 
 # Of CUDA's lists (https://pytorch.org/docs/stable/amp.html) what the models here call.
@@ -26,12 +28,33 @@ class AsOnGPU(TorchFunctionMode):
     Args:
         autocast: the dtype of matrix products, None for no autocast. Copies of weights live until :meth:`end_forward`,
             as autocast keeps them.
+        within: a module; outside of it nothing is cast, and its tuple of features leaves it in float32.
     """
 
-    def __init__(self, autocast: torch.dtype | None = None) -> None:
+    def __init__(self, autocast: torch.dtype | None = None, within: nn.Module | None = None) -> None:
         super().__init__()
         self.dtype = autocast
         self._copies: dict[int, Tensor] | None = {}
+        if within is not None:
+            self.dtype = None
+            # Blocks are entered once more where checkpointing computes them again.
+            for module in within.modules():
+                if module is within or isinstance(module, SwinBlock):
+                    self._switch(module, autocast)
+            within.register_forward_hook(lambda _module, _inputs, features: tree_map(_wide, features))
+
+    def _switch(self, module: nn.Module, dtype: torch.dtype | None) -> None:
+        before = []
+
+        def enter(*_: Any) -> None:
+            before.append(self.dtype)
+            self.dtype = dtype
+
+        def leave(*_: Any) -> None:
+            self.dtype = before.pop()
+
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
 
     def end_forward(self) -> None:
         """From here on each recomputation makes copies of its own, as checkpointing does."""

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.planning.sharding import STRATEGIES, Placement, Weights, place, weigh
-from swinv2_dense.planning.step import Step, build, measure
+from swinv2_dense.planning.step import PRECISIONS, Step, build, measure
 
 __all__ = ["GIB", "Need", "Plan", "Way", "make_plan"]
 
@@ -74,10 +74,11 @@ class Plan:
         """What a device of ``devices`` needs at its worst moment: in the step, or in the update that follows."""
         placed = place(way.strategy, way.precision, self.weights, devices, self.options.get(way.strategy))
         step = self.steps[way.precision, way.with_cp]
-        peak = step.peak(placed.kept)
-        in_step = _need(placed, peak.gradients, 0.0, peak.activations, peak.attention)
-        last = max(moment.gradients for moment in step.moments)
-        in_update = _need(placed, last, placed.update, 0.0, 0.0)
+        made = max(moment.gradients for moment in step.moments)
+        peak = step.peak(0 if placed.at_once else placed.gradients / made)
+        there = 1 if placed.at_once else peak.gradients / made
+        in_step = _need(placed, there, 0.0, peak.activations, peak.attention)
+        in_update = _need(placed, 1, placed.update, 0.0, 0.0)
         return max(in_step, in_update, key=lambda need: need.total)
 
     def fewest_devices(self, way: Way, memory: float) -> int | None:
@@ -94,7 +95,7 @@ class Plan:
 def _need(placed: Placement, gradients: float, update: float, activations: float, attention: float) -> Need:
     return Need(
         weights=placed.weights,
-        gradients=placed.gradients + placed.kept * gradients,
+        gradients=placed.gradients * gradients,
         optimizer=placed.optimizer + update,
         activations=activations - attention,
         attention=attention,
@@ -108,7 +109,7 @@ def make_plan(
     batch: int,
     *,
     device: str = "cuda",
-    precisions: Collection[str] = ("fp32", "amp", "half"),
+    precisions: Collection[str] = PRECISIONS,
     checkpointing: Collection[bool] = (True, False),
     options: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Callable[[str], object] = lambda what: None,

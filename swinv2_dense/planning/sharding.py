@@ -21,11 +21,11 @@ from swinv2_dense.planning.live import LiveTensors
 
 __all__ = ["STRATEGIES", "Placement", "Weights", "place", "weigh"]
 
-# The precisions that each can train in: autocast around float32 weights, or half-precision copies of sharded ones.
+# The precisions that each can train in, see PRECISIONS in step.py.
 STRATEGIES: dict[str, tuple[str, ...]] = {
     "ddp": ("fp32", "amp"),
     "zero1": ("fp32", "amp"),
-    "fsdp": ("fp32", "half"),
+    "fsdp": ("fp32", "blocks"),
     "deepspeed_zero1": ("fp32", "half"),
     "deepspeed_zero2": ("fp32", "half"),
     "deepspeed_zero3": ("fp32", "half"),
@@ -50,15 +50,15 @@ class Weights:
 
 @dataclass(frozen=True)
 class Placement:
-    """Bytes on one device. ``gradients`` are there all the time, ``kept`` is the share that it keeps besides of what
-    backward makes; ``buffers`` is what it sends and receives, ``update`` what the optimizer needs in its step."""
+    """Bytes on one device. ``gradients`` is what it keeps once all are there, ``at_once`` whether they take that place
+    from the beginning; ``buffers`` is what it sends and receives, ``update`` what the optimizer needs in its step."""
 
     weights: float
+    gradients: float
     optimizer: float
     update: float
-    gradients: float = 0.0
-    kept: float = 1.0
     buffers: float = 0.0
+    at_once: bool = False
 
 
 def weigh(model: nn.Module, cfg: Config) -> Weights:
@@ -99,26 +99,29 @@ def place(
     everything, trained, state = weights.parameters, weights.trained, weights.optimizer
     if strategy in ("ddp", "zero1"):
         # Reduced in buckets, of which the gradients are views, or copies.
-        buckets = _FP32 * trained if devices > 1 else 0
-        views = devices > 1 and options.get("model_wrapper_cfg", {}).get("gradient_as_bucket_view", False)
+        wrapper = options.get("strategy", {}).get("model_wrapper", {})
+        views = devices > 1 and wrapper.get("gradient_as_bucket_view", False)
         held = 1.0 if strategy == "ddp" else share
         return Placement(
             weights=_FP32 * everything,
+            gradients=_FP32 * trained,
             optimizer=state * held,
             update=weights.update * held,
-            gradients=buckets if views else 0,
-            kept=0 if views else 1,
-            buffers=0 if views else buckets,
+            buffers=0 if views or devices == 1 else _FP32 * trained,
+            at_once=views,
         )
     if strategy == "fsdp":
-        # What stands outside of blocks stays gathered, weights and gradients; of blocks the present and the next one.
-        gathered = weights.outside_blocks + 2 * weights.largest_block
+        block, outside = weights.largest_block, weights.outside_blocks
+        size = 2 if precision == "blocks" else _FP32
+        # Of blocks the present and the next one are gathered, each from what was received, and the gradients of one are
+        # sent in float32. What stands outside of blocks stays gathered, with gradients, which are sent as one.
+        buffers = 4 * size * block + (size + _FP32) * block + 3 * _FP32 * outside
         return Placement(
             weights=_FP32 * everything * share,
+            gradients=_FP32 * trained * share,
             optimizer=state * share,
             update=weights.update * share,
-            kept=share,
-            buffers=2 * size * gathered,
+            buffers=buffers if devices > 1 else 0,
         )
     zero = options.get("strategy", {}).get("zero_optimization", {})
     stage = int(strategy.removeprefix("deepspeed_zero"))
@@ -130,6 +133,6 @@ def place(
         weights=size * everything * (share if stage == 3 else 1),
         optimizer=(state + _FP32 * trained) * share,  # and its own copy of the weights, in fp32 too
         update=(weights.update + _FP32 * trained) * share,  # and gradients in fp32
-        kept=1 if stage == 1 else share,
+        gradients=size * trained * (1 if stage == 1 else share),
         buffers=buffers,
     )

@@ -16,15 +16,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from swinv2_dense.layers import WindowAttention
+from swinv2_dense.layers import SwinBlock, WindowAttention
 from swinv2_dense.planning.forward import training_outputs
 from swinv2_dense.planning.gpu import AsOnGPU, backward
 from swinv2_dense.planning.live import LiveTensors, Moment
 
 __all__ = ["PRECISIONS", "Step", "build", "measure", "objective"]
 
-# 'amp': weights in float32, products in half precision by autocast; 'half': weights and all else in half precision.
-PRECISIONS = ("fp32", "amp", "half")
+# 'amp': weights in float32, products in half precision by autocast; 'blocks': that in the backbone alone, and the weights
+# of its blocks are in half precision (FSDP); 'half': weights and all else in half precision (DeepSpeed).
+PRECISIONS = ("fp32", "amp", "blocks", "half")
 
 
 class _Operations(TorchDispatchMode):
@@ -81,7 +82,12 @@ def measure(model: nn.Module, size: tuple[int, ...], *, batch: int, precision: s
             model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype))
         else:
             model.to(dtype)
-            gpu = stack.enter_context(AsOnGPU(torch.bfloat16 if precision == "amp" else None))
+            backbone: Any = getattr(model, "backbone", None) if precision == "blocks" else None
+            for block in backbone.modules() if backbone else ():
+                if isinstance(block, SwinBlock):
+                    block.to(torch.bfloat16)
+            autocast = torch.bfloat16 if precision in ("amp", "blocks") else None
+            gpu = stack.enter_context(AsOnGPU(autocast, within=backbone))
         live = stack.enter_context(LiveTensors(model, (WindowAttention,)))
         x = torch.empty(batch, 3, *size, dtype=dtype, device="cpu" if device == "cpu" else "meta")
         operations = stack.enter_context(_Operations())

@@ -12,11 +12,11 @@ pytest.importorskip("mmdet", reason="detectors need the det extra")
 from swinv2_dense.errors import UserError
 from swinv2_dense.planning import GIB, Plan, Way, flags, input_size, make_plan, summary
 from swinv2_dense.planning.sharding import STRATEGIES, Weights, place, weigh
-from swinv2_dense.planning.step import build
+from swinv2_dense.planning.step import PRECISIONS, build
 from tests.tools.tiny import mistake, tool
 
 ROOT = Path(__file__).parents[2]
-BUCKET_VIEWS = {name: {"model_wrapper_cfg": {"gradient_as_bucket_view": True}} for name in ("ddp", "zero1")}
+BUCKET_VIEWS = {name: {"strategy": {"model_wrapper": {"gradient_as_bucket_view": True}}} for name in ("ddp", "zero1")}
 WEIGHTS = Weights(
     parameters=1000, trained=900, largest_block=100, outside_blocks=200, optimizer=8 * 900, update=4 * 900
 )
@@ -33,22 +33,22 @@ def small() -> Plan:
 def test_who_keeps_what(devices: int) -> None:
     def of(name: str, precision: str = "fp32") -> tuple[float, float, float]:
         placed = place(name, precision, WEIGHTS, devices)
-        return placed.weights, placed.kept, placed.optimizer
+        return placed.weights, placed.gradients, placed.optimizer
 
-    assert of("ddp") == (4000, 1, 7200)
-    assert of("zero1", "amp") == (4000, 1, 7200 / devices)
-    assert of("fsdp", "half") == (4000 / devices, 1 / devices, 7200 / devices)
+    assert of("ddp") == (4000, 3600, 7200)
+    assert of("zero1", "amp") == (4000, 3600, 7200 / devices)
+    assert of("fsdp", "blocks") == (4000 / devices, 3600 / devices, 7200 / devices)
     # with a copy of the weights in float32
-    assert of("deepspeed_zero1") == (4000, 1, 10800 / devices)
-    assert of("deepspeed_zero2", "half") == (2000, 1 / devices, 10800 / devices)
-    assert of("deepspeed_zero3", "half") == (2000 / devices, 1 / devices, 10800 / devices)
+    assert of("deepspeed_zero1") == (4000, 3600, 10800 / devices)
+    assert of("deepspeed_zero2", "half") == (2000, 1800 / devices, 10800 / devices)
+    assert of("deepspeed_zero3", "half") == (2000 / devices, 1800 / devices, 10800 / devices)
 
 
 def test_gradients_are_copied_into_buckets_or_views_of_them() -> None:
     copies = place("ddp", "fp32", WEIGHTS, 2)
     views = place("ddp", "fp32", WEIGHTS, 2, BUCKET_VIEWS["ddp"])
-    assert (copies.buffers, copies.gradients, copies.kept) == (3600, 0, 1)
-    assert (views.buffers, views.gradients, views.kept) == (0, 3600, 0)
+    assert (copies.buffers, copies.at_once) == (3600, False)
+    assert (views.buffers, views.at_once) == (0, True)
     assert place("ddp", "fp32", WEIGHTS, 1).buffers == 0
 
 
@@ -81,9 +81,10 @@ def test_every_way_is_there_and_more_devices_never_need_more(small: Plan) -> Non
 
 def test_checkpointing_and_half_precision_hold_less(small: Plan) -> None:
     peaks = {key: step.peak().activations for key, step in small.steps.items()}
-    for precision in ("fp32", "amp", "half"):
+    for precision in PRECISIONS:
         assert peaks[precision, True] < peaks[precision, False]
     assert peaks["half", False] < peaks["amp", False] < peaks["fp32", False]
+    assert peaks["amp", False] < peaks["blocks", False] < peaks["fp32", False]
 
 
 def test_the_summary_names_what_to_change(small: Plan) -> None:
