@@ -4,6 +4,7 @@ Importing it registers our types; it needs mmengine only.
 """
 
 from swinv2_dense.engine.amp import BackboneAmpOptimWrapper
+from swinv2_dense.engine.amplitude import AmplitudeHook
 from swinv2_dense.engine.checkpoint_hook import SafeCheckpointHook
 from swinv2_dense.engine.dump import DumpClassMaps
 from swinv2_dense.engine.layer_decay import LayerDecayOptimWrapperConstructor
@@ -12,6 +13,7 @@ from swinv2_dense.engine.preemption import PreemptionHook
 from swinv2_dense.engine.randomness import RandomnessHook, SkippingBatchSampler, reader_init
 
 __all__ = [
+    "AmplitudeHook",
     "BackboneAmpOptimWrapper",
     "DumpClassMaps",
     "LayerDecayOptimWrapperConstructor",

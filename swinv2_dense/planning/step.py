@@ -23,8 +23,8 @@ from swinv2_dense.planning.live import LiveTensors, Moment
 
 __all__ = ["PRECISIONS", "Step", "build", "measure", "objective"]
 
-# 'amp': weights in float32, products in half precision by autocast; 'blocks': that in the backbone alone, and the weights
-# of its blocks are in half precision (FSDP); 'half': weights and all else in half precision (DeepSpeed).
+# 'amp': weights in float32, products in half precision by autocast; 'blocks': so in the backbone alone, the weights of
+# its blocks in half precision (FSDP); 'half': weights and all else in half precision (DeepSpeed).
 PRECISIONS = ("fp32", "amp", "blocks", "half")
 
 

@@ -1,0 +1,50 @@
+"""A signal propagation plot: how large features are behind every block (figure 2 of the paper)."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+__all__ = ["draw_amplitudes"]
+
+_MOST_CURVES = 12  # more are thinned out, the first and the last kept
+
+
+def draw_amplitudes(curves: Mapping[str, Sequence[float]], depths: Sequence[int], path: Path) -> None:
+    """Draw one curve a name, from dark to light, over the blocks of all stages, and write it as a whole or not at all.
+
+    Args:
+        curves: average variance behind every block.
+        depths: blocks of each stage.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(curves)
+    if len(names) > _MOST_CURVES:
+        names = [names[round(i * (len(names) - 1) / (_MOST_CURVES - 1))] for i in range(_MOST_CURVES)]
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.add_subplot()
+    blocks = range(1, sum(depths) + 1)
+    for i, name in enumerate(names):
+        colour = mpl.colormaps["viridis"](i / max(len(names) - 1, 1) * 0.9)
+        axes.plot(blocks, curves[name], marker="o", markersize=3, linewidth=1.2, color=colour, label=name)
+    for stage, end in enumerate(accumulate(depths), start=1):
+        if end < len(blocks):
+            axes.axvline(end + 0.5, color="0.6", linestyle=":", linewidth=1)
+        axes.text(
+            end - depths[stage - 1] / 2 + 0.5, 1.01, f"stage {stage}", transform=axes.get_xaxis_transform(), ha="center"
+        )
+    axes.set(xlabel="block", ylabel="average variance of a channel", yscale="log", xlim=(0.5, len(blocks) + 0.5))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize="small")
+    picture = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(picture, dpi=110, format="png")
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(picture.getvalue())
+    os.replace(part, path)
