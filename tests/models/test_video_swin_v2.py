@@ -96,3 +96,23 @@ def test_gradients_are_finite(clip: tuple[int, ...], dtype: torch.dtype) -> None
         out = model(torch.randn(1, 3, *clip))
     sum(o.float().square().mean() for o in out).backward()  # type: ignore[union-attr]
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_activations_computed_again_give_the_same_gradients() -> None:
+    clip = torch.randn(1, 3, 4, 64, 48)
+    gradients = []
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        model = small(with_cp=with_cp, drop_path_rate=0.0).train()
+        sum(out.square().mean() for out in model(clip)).backward()  # type: ignore[union-attr]
+        gradients.append([p.grad for p in model.parameters()])
+    for plain, again in zip(*gradients, strict=True):
+        torch.testing.assert_close(again, plain)
+
+
+def test_frozen_stages_learn_nothing() -> None:
+    model = small(frozen_stages=2).train()
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    expected = ("patch_embed.", "layers.0.", "layers.1.", "norm0.", "norm1.")
+    assert frozen == {name for name, _ in model.named_parameters() if name.startswith(expected)}
+    assert not model.layers[1].training and model.layers[2].training
