@@ -16,6 +16,7 @@ from torch import nn
 
 from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.engine import cli
+from swinv2_dense.planning.live import LiveTensors
 from tests.checkpoint.makers import microsoft
 from tests.models.oracles import ARCH, randomize
 
@@ -109,3 +110,17 @@ def test_tiles_are_used_beyond_one_tile(built: Any) -> None:
     whole, slide = (predict(model, picture, mode) for mode in ("whole", "slide"))
     assert whole.pred_sem_seg.data.shape == slide.pred_sem_seg.data.shape == (1, 80, 100)
     assert not torch.allclose(whole.seg_logits.data, slide.seg_logits.data)
+
+
+def test_whole_pictures_fit_into_the_memory_of_tiles_and_the_features(built: Any) -> None:
+    """The decoder's width and classes as in the config: its maps, and the scores of every pixel, are what counts."""
+    model = built(**{"model.decode_head.channels": 512, "model.test_cfg.stride": (64, 64)})
+    picture = torch.randint(0, 256, (3, 128, 192), dtype=torch.uint8)
+    peaks = {}
+    for mode in ("whole", "slide"):
+        with LiveTensors(model) as live:
+            predict(model, picture, mode)
+        peaks[mode] = max(moment.activations for moment in live.moments)
+    with torch.no_grad():
+        features = sum(feature.nbytes for feature in model.backbone(torch.rand(1, 3, 128, 192)))
+    assert peaks["whole"] <= peaks["slide"] + features
