@@ -86,6 +86,24 @@ def cosine_attention(
     return cosine_attention_fused(qkv, scale, table, kinds)
 
 
+class _ExpandBias(torch.autograd.Function):
+    """``expand_bias``, and ``fold_bias`` for its gradient: autograd's own fills a whole bias for every slice of it."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, shape: tuple[int, ...]) -> Tensor:
+        ctx.save_for_backward(table)
+        ctx.shape = shape
+        return expand_bias(table, shape)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (table,) = ctx.saved_tensors
+        grad_table = torch.zeros_like(table)
+        fold_bias(grad, ctx.shape, grad_table)
+        return grad_table, None
+
+
 def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind]) -> Tensor:
     """:func:`cosine_attention` by torch's fused kernel and its gradients."""
     batch = qkv.shape[0] // sum(kind.windows * kind.tokens for kind in kinds)
@@ -94,7 +112,7 @@ def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Seq
     for (kind, q_nHND), (_, k_nHND), (_, v_nHND) in zip(
         *(_windows_of(t, kinds, batch) for t in (q, k, v)), strict=True
     ):
-        bias = expand_bias(table, kind.shape).to(q.dtype)[None]
+        bias = _ExpandBias.apply(table, kind.shape).to(q.dtype)[None]
         entries = FUSED_ENTRIES if torch.is_grad_enabled() and table.requires_grad else q_nHND.shape[0] * bias.numel()
         by_heads = []
         for h, windows in _groups(q_nHND.shape[0], q_nHND.shape[1], kind.tokens, entries):

@@ -23,6 +23,7 @@ def draw_amplitudes(curves: Mapping[str, Sequence[float]], depths: Sequence[int]
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     names = list(curves)
     if len(names) > _MOST_CURVES:
@@ -40,7 +41,7 @@ def draw_amplitudes(curves: Mapping[str, Sequence[float]], depths: Sequence[int]
             end - depths[stage - 1] / 2 + 0.5, 1.01, f"stage {stage}", transform=axes.get_xaxis_transform(), ha="center"
         )
     axes.set(xlabel="block", ylabel="average variance of a channel", yscale="log", xlim=(0.5, len(blocks) + 0.5))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize="small")
     picture = io.BytesIO()
