@@ -16,6 +16,11 @@ from swinv2_dense.layers.window_attention import WindowAttention
 __all__ = ["Mlp", "SwinBlock", "SwinStage"]
 
 
+# Tokens that a CPU takes through an MLP at a time. Of 512 to 4096 the fastest, up to twice as fast as all of them, where
+# the hidden layer is larger than what memory allocators keep for the next call.
+MLP_TOKENS = 4096
+
+
 class Mlp(nn.Module):
     """Linear - GELU - Linear on every token."""
 
@@ -27,7 +32,14 @@ class Mlp(nn.Module):
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+        """... x C -> the same."""
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return self._of(x)
+        parts = [self._of(tokens) for tokens in x.flatten(0, -2).split(MLP_TOKENS)]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(x.shape)
+
+    def _of(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.drop(self.fc2(self.drop(self.act(self.fc1(x))))))
 
 
 class SwinBlock(nn.Module):

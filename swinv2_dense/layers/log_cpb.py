@@ -15,7 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["LogCPB", "at_least_float32", "expand_bias", "fold_bias", "log_coordinates"]
+__all__ = [
+    "LogCPB",
+    "add_rows_to_strips",
+    "at_least_float32",
+    "bias_of_rows",
+    "bias_strips",
+    "expand_bias",
+    "log_coordinates",
+]
 
 
 def at_least_float32(x: Tensor) -> torch.dtype:
@@ -45,36 +53,40 @@ def _centre(table: Tensor, shape: tuple[int, ...]) -> Tensor:
     return table
 
 
-def expand_bias(table: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Bias of every pair of tokens from the table of offsets.
+def bias_strips(table: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The bias with its first axis still an offset, what :func:`bias_of_rows` reads: a (2W_1 - 1)th of the pairs' cost.
 
-    H x (2W_1 - 1) x ... -> H x N x N, N = prod(``shape``), for windows of ``shape`` <= W. Entry (i, j) is the table's
-    at offset position(i) - position(j).
+    H x (2W_1 - 1) x ... -> H x M x (2w_1 - 1)M for windows of ``shape`` <= W, M = prod(shape[1:]).
     """
     # Read backwards, the table is a row on which query i sees its keys as the w entries from w - 1 - i on.
-    bias = _centre(table, shape).flip(tuple(range(1, len(shape) + 1)))
-    queries = keys = 1
-    for w in reversed(shape):
-        # H, offsets of the axes before, queries, offset, keys: what is copied most lies together
-        bias = bias.reshape(table.shape[0], -1, 2 * w - 1, queries, keys).transpose(2, 3).contiguous()
-        bias = torch.stack([bias.narrow(3, w - 1 - i, w) for i in range(w)], dim=2)
+    strips = _centre(table, shape).flip(tuple(range(1, len(shape) + 1)))
+    heads, queries, keys = table.shape[0], 1, 1
+    for w in reversed(shape[1:]):
+        strips = strips.reshape(heads, -1, 2 * w - 1, queries, keys).unfold(2, w, 1).flip(2).transpose(-1, -2)
         queries, keys = w * queries, w * keys
-    return bias.view(-1, queries, keys)
+    return strips.reshape(heads, -1, queries, keys).transpose(1, 2).reshape(heads, queries, -1)
 
 
-def fold_bias(grad: Tensor, shape: tuple[int, ...], table: Tensor) -> None:
-    """:func:`expand_bias` transposed: add the gradient H x N x N of a bias to that of its ``table``, in place."""
-    rest = math.prod(shape)
-    for w in shape:
-        rest //= w
-        # H, offsets of the axes before, query, queries of the axes after, key, keys of the axes after
-        grad = grad.reshape(table.shape[0], -1, w, rest, w, rest)
-        folded = grad.new_zeros(*grad.shape[:2], rest, 2 * w - 1, rest)
-        for i in range(w):
-            folded.narrow(3, w - 1 - i, w).add_(grad[:, :, i])
-        grad = folded.transpose(2, 3)
-    centre = _centre(table, shape)
-    centre += grad.reshape(centre.shape).flip(tuple(range(1, len(shape) + 1)))
+def bias_of_rows(strips: Tensor, shape: tuple[int, ...], rows: slice) -> Tensor:
+    """Bias between the queries of some ``rows``, along the first axis of a window, and all keys.
+
+    Returns H x RM x N, R the number of rows; entry (i, j) is the table's at offset position(i) - position(j).
+    """
+    windows = strips.unfold(2, math.prod(shape), strips.shape[1])  # H, M, row backwards, N: a view
+    rows = slice(shape[0] - rows.stop, shape[0] - rows.start)
+    return windows[:, :, rows].transpose(1, 2).flip(1).flatten(1, 2)
+
+
+def add_rows_to_strips(rows_grad: Tensor, shape: tuple[int, ...], rows: slice, strips: Tensor) -> None:
+    """:func:`bias_of_rows` transposed: add the gradient H x RM x N of a bias to that of its ``strips``, in place."""
+    windows = strips.unfold(2, math.prod(shape), strips.shape[1])
+    for row, grad in zip(range(rows.start, rows.stop), rows_grad.split(strips.shape[1], 1), strict=True):
+        windows[:, :, shape[0] - 1 - row].add_(grad)
+
+
+def expand_bias(table: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Bias of every pair of tokens, H x N x N, N = prod(``shape``), from the table of offsets."""
+    return bias_of_rows(bias_strips(table, shape), shape, slice(0, shape[0]))
 
 
 class LogCPB(nn.Sequential):
@@ -99,7 +111,7 @@ class LogCPB(nn.Sequential):
         with nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False):
             wide = at_least_float32(first.weight)
             coordinates = log_coordinates(window, self.pretrained_window, device).to(wide)
-            hidden = F.relu(F.linear(coordinates, first.weight.to(wide), first.bias.to(wide)))
+            hidden = F.linear(coordinates, first.weight.to(wide), first.bias.to(wide)).relu_()
             return 16 * F.linear(hidden, last.weight.to(wide)).movedim(-1, 0).sigmoid()
 
     def table(self, window: tuple[int, ...]) -> Tensor:
