@@ -6,8 +6,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from swinv2_dense.engine import cli, launch
+
+STRATEGIES = Path(__file__).resolve().parents[1] / "configs" / "_base_" / "strategies"
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -15,6 +18,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("config", help="config file")
     parser.add_argument("--amp", action="store_true", help="train in mixed precision (without a GPU: the backbone)")
     parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate with the real batch size")
+    parser.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="what the processes share (docs/large_models.md): "
+        + ", ".join(sorted(p.stem for p in STRATEGIES.glob("*.py"))),
+    )
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--resume",
@@ -38,6 +47,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     cfg = cli.load_config(args)
+    if args.strategy:
+        launch.use_strategy(cfg, args.strategy, STRATEGIES)
     if args.amp:
         launch.use_amp(cfg)
     if args.auto_scale_lr:

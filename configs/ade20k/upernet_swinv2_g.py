@@ -11,6 +11,7 @@ _base_ = [
     "../_base_/datasets/ade20k_640.py",
     "../_base_/segmentation_runtime.py",
     "../_base_/schedules/ade20k_80k.py",
+    "../_base_/strategies/zero1.py",
 ]
 
 model = dict(

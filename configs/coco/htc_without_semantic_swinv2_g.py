@@ -9,6 +9,7 @@ _base_ = [
     "../_base_/datasets/coco_instance_lsj.py",
     "../_base_/schedules/adamw_45k.py",
     "../_base_/detection_runtime_by_iteration.py",
+    "../_base_/strategies/zero1.py",
 ]
 
 load_from = "work_dirs/htc_boxonly_swinv2_g/iter_67500.pth"

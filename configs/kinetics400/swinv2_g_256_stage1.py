@@ -12,6 +12,7 @@ _base_ = [
     "../_base_/datasets/kinetics400_256.py",
     "../_base_/schedules/kinetics400_20e.py",
     "../_base_/video_runtime.py",
+    "../_base_/strategies/zero1.py",
 ]
 
 model = dict(

@@ -11,6 +11,7 @@ _base_ = [
     "../_base_/datasets/kinetics400_320.py",
     "../_base_/schedules/kinetics400_5e.py",
     "../_base_/video_runtime.py",
+    "../_base_/strategies/zero1.py",
 ]
 
 model = dict(

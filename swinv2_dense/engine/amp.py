@@ -9,39 +9,63 @@ from typing import Any
 import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from swinv2_dense.errors import UserError
 from swinv2_dense.registry import OPTIM_WRAPPERS
 
-__all__ = ["BackboneAmpOptimWrapper"]
+__all__ = ["BackboneAmpOptimWrapper", "autocast_backbone", "float_type"]
 
 
 @OPTIM_WRAPPERS.register_module()
 class BackboneAmpOptimWrapper(OptimWrapper):
-    """bfloat16 in the backbone, float32 in everything else.
+    """bfloat16 (or another ``dtype``) in the backbone, float32 in everything else.
 
     mmengine's ``AmpOptimWrapper`` refuses to run without a GPU, and mmcv's operators (RoIAlign, NMS) know no bfloat16.
     The backbone is where the time goes, so it alone runs under autocast, and its features leave it as float32. bfloat16
     has float32's range: no loss scaling.
     """
 
+    def __init__(self, *args: Any, dtype: torch.dtype = torch.bfloat16, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.dtype = dtype
+
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        backbone: Any = getattr(model, "module", model).backbone
-        stack = ExitStack()
-
-        def enter(*_: Any) -> None:
-            stack.enter_context(torch.autocast(next(backbone.parameters()).device.type, dtype=torch.bfloat16))
-
-        def leave(_module: nn.Module, _inputs: Any, outputs: Any) -> Any:
-            stack.close()
-            if isinstance(outputs, Tensor):
-                return outputs.float()
-            return type(outputs)(feature.float() for feature in outputs)
-
-        hooks = [backbone.register_forward_pre_hook(enter), backbone.register_forward_hook(leave)]
+        hooks, entered = autocast_backbone(getattr(model, "module", model), self.dtype)
         try:
-            with super().optim_context(model), stack:
+            with super().optim_context(model), entered:
                 yield
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def autocast_backbone(model: nn.Module, dtype: torch.dtype) -> tuple[list[RemovableHandle], ExitStack]:
+    """Have ``model.backbone`` compute in ``dtype`` and give float32. Returns the hooks that do it, and what ends an
+    autocast that a forward pass left open by an error."""
+    backbone: Any = model.backbone
+    entered = ExitStack()
+
+    def enter(*_: Any) -> None:
+        entered.enter_context(torch.autocast(next(backbone.parameters()).device.type, dtype=dtype))
+
+    def leave(_module: nn.Module, _inputs: Any, outputs: Any) -> Any:
+        entered.close()
+        if isinstance(outputs, Tensor):
+            return outputs.float()
+        return type(outputs)(feature.float() for feature in outputs)
+
+    return [backbone.register_forward_pre_hook(enter), backbone.register_forward_hook(leave)], entered
+
+
+def float_type(name: str | None) -> torch.dtype | None:
+    """The dtype of a strategy's ``mixed_precision``.
+
+    Raises:
+        UserError: it names none.
+    """
+    dtype = None if name is None else getattr(torch, name, None)
+    if name is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise UserError(f"strategy.mixed_precision={name!r} is no floating-point dtype: try 'bfloat16'")
+    return dtype

@@ -170,6 +170,8 @@ def _top_level_keys(cfg: Config) -> Sequence[str]:
         "compile",
         "device",
         "find_unused_parameters",
+        "strategy",
+        "sync_bn",
         "tta_model",
         "tta_pipeline",
     )

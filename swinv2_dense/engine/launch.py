@@ -16,17 +16,31 @@ from mmengine.registry import METRICS
 from swinv2_dense.checkpoint import read
 from swinv2_dense.engine import fast_dev_run as fast
 from swinv2_dense.engine import preflight
+from swinv2_dense.engine.flexible_runner import DenseFlexibleRunner
 from swinv2_dense.engine.runner import DenseRunner
+from swinv2_dense.engine.strategies import runner_for
 from swinv2_dense.errors import UserError
 
-__all__ = ["evaluate", "only_format", "resume", "scale_lr", "show_predictions", "train", "use_amp", "use_tta"]
+__all__ = [
+    "evaluate",
+    "only_format",
+    "resume",
+    "scale_lr",
+    "show_predictions",
+    "train",
+    "use_amp",
+    "use_strategy",
+    "use_tta",
+]
 
 
 # What writes the predictions, by the config's default_scope, where mmengine's own will not do.
 _DUMPS = {"mmdet": "DumpDetResults", "mmseg": "swinv2_dense.DumpClassMaps"}
 
 
-def train(cfg: Config, fast_dev_run: int | None = None, hooks: Sequence[Hook] = ()) -> DenseRunner:
+def train(
+    cfg: Config, fast_dev_run: int | None = None, hooks: Sequence[Hook] = ()
+) -> DenseRunner | DenseFlexibleRunner:
     """Train, validating as the config says; with ``fast_dev_run`` only so many iterations, and test as well.
 
     Args:
@@ -42,7 +56,7 @@ def train(cfg: Config, fast_dev_run: int | None = None, hooks: Sequence[Hook] = 
         fast.shorten(cfg, fast_dev_run)
     preflight.check(cfg, ("train", "val") if fast_dev_run is None else ("train", "val", "test"))
     _warn(changed)
-    runner = DenseRunner.from_cfg(cfg)
+    runner = runner_for(cfg).from_cfg(cfg)
     for hook in hooks:
         runner.register_hook(hook)
     runner.train()
@@ -101,6 +115,14 @@ def _warn(line: str | None) -> None:
 def use_amp(cfg: Config) -> None:
     """Mixed precision: float16 with loss scaling on a GPU; without one, bfloat16 in the backbone."""
     cfg.optim_wrapper.type = "AmpOptimWrapper" if torch.cuda.is_available() else "swinv2_dense.BackboneAmpOptimWrapper"
+
+
+def use_strategy(cfg: Config, name: str, folder: Path) -> None:
+    """Share the training among its processes as ``name`` says, one of the configs in ``folder``."""
+    names = sorted(path.stem for path in folder.glob("*.py"))
+    if name not in names:
+        raise UserError(f"--strategy {name}: there are {', '.join(names)}")
+    cfg.strategy = Config.fromfile(folder / f"{name}.py").strategy
 
 
 def scale_lr(cfg: Config) -> None:

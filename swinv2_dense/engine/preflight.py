@@ -110,6 +110,21 @@ def _check_device(cfg: Config) -> None:
             f"--launcher {cfg.launcher} with backend nccl needs GPUs and torch sees none: "
             "use --cfg-options env_cfg.dist_cfg.backend=gloo on CPUs"
         )
+    if not gpu and _several_processes() and (cfg.get("sync_bn") or _has_sync_bn(cfg.model)):
+        raise UserError(
+            "batch norm over all processes (sync_bn, SyncBN) needs GPUs and torch sees none: use --cfg-options "
+            "sync_bn=None, and norm_cfg.type=BN in the model"
+        )
+
+
+def _several_processes() -> bool:
+    return any(int(os.environ.get(name, 1)) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
+
+
+def _has_sync_bn(node: Any) -> bool:
+    if isinstance(node, dict):
+        return node.get("type") in ("SyncBN", "MMSyncBN") or any(map(_has_sync_bn, node.values()))
+    return isinstance(node, (list, tuple)) and any(map(_has_sync_bn, node))
 
 
 def _check_work_dir(folder: Path) -> None:

@@ -16,8 +16,8 @@ from swinv2_dense.layers.window_attention import WindowAttention
 __all__ = ["Mlp", "SwinBlock", "SwinStage"]
 
 
-# Tokens that a CPU takes through an MLP at a time. Of 512 to 4096 the fastest, up to twice as fast as all of them, where
-# the hidden layer is larger than what memory allocators keep for the next call.
+# Tokens that a CPU takes through an MLP at a time: of 512 to 4096 the fastest, up to twice as fast as all of them at
+# once, where the hidden layer is larger than what memory allocators keep for the next call.
 MLP_TOKENS = 4096
 
 
@@ -56,7 +56,10 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim) if extra_norm else None
         self.drop_path = StochasticDepth(drop_path, mode="row")
-        # section 3.2's residual branches begin at zero, as the authors initialise them
+        self.reset_branches()
+
+    def reset_branches(self) -> None:
+        """Section 3.2's residual branches begin at zero, as the authors initialise them."""
         for norm in (self.norm1, self.norm2):
             nn.init.zeros_(norm.weight)
 

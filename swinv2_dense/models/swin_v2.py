@@ -16,7 +16,7 @@ from swinv2_dense.layers import PatchEmbed, SwinStage
 from swinv2_dense.models.archs import arch_of
 from swinv2_dense.registry import MODELS
 
-__all__ = ["SwinTransformerV2", "Windows"]
+__all__ = ["SwinTransformerV2", "Windows", "init_linear"]
 
 Windows = int | Sequence[int] | Sequence[int | Sequence[int]]
 
@@ -120,7 +120,7 @@ class SwinTransformerV2(BaseModule):
         )
         for i in self.out_indices:
             self.add_module(f"norm{i}", nn.LayerNorm(self.num_features[i]))
-        self.apply(_init_linear)
+        self.apply(init_linear)
         self._freeze()
         self.register_load_state_dict_pre_hook(_adapt)
 
@@ -178,7 +178,7 @@ class SwinTransformerV2(BaseModule):
         return features[0] if self.returns_tensor else tuple(features)
 
 
-def _init_linear(module: nn.Module) -> None:
+def init_linear(module: nn.Module) -> None:
     """Truncated normals of 0.02 for every linear layer, the meta network's included, as the authors initialise."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)

@@ -12,6 +12,7 @@ _base_ = [
     "../../_base_/datasets/objects365v2_detection.py",
     "../../_base_/schedules/adamw_67500.py",
     "../../_base_/detection_runtime_by_iteration.py",
+    "../../_base_/strategies/zero1.py",
 ]
 
 model = dict(

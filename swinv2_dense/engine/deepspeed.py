@@ -1,0 +1,47 @@
+"""DeepSpeed's ZeRO for models on a SwinV2 backbone. DeepSpeed itself is an extra, and imported by mmengine if there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine._strategy import DeepSpeedStrategy
+from mmengine.dist import is_main_process
+from torch import nn
+
+from swinv2_dense.checkpoint import load_pretrained
+from swinv2_dense.engine.amp import autocast_backbone, float_type
+from swinv2_dense.registry import STRATEGIES
+
+__all__ = ["DeepSpeedZeroStrategy"]
+
+
+@STRATEGIES.register_module()
+class DeepSpeedZeroStrategy(DeepSpeedStrategy):
+    """mmengine's ``DeepSpeedStrategy``, which starts from ``load_from`` before DeepSpeed takes its own float32 copy of
+    the weights, and computes the backbone in another precision than the heads, whose operators know no bfloat16.
+
+    Args:
+        mixed_precision: dtype, such as 'bfloat16', of the backbone's computations; None for float32 everywhere.
+    """
+
+    load_from: str | None = None
+
+    def __init__(self, *, mixed_precision: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.dtype = float_type(mixed_precision)
+
+    def _init_model_weights(self, model: nn.Module) -> nn.Module:
+        model = super()._init_model_weights(model)
+        if self.load_from is not None:
+            load_pretrained(model, self.load_from)
+        if self.dtype is not None:
+            autocast_backbone(model, self.dtype)
+        return model
+
+    def weights(self) -> dict[str, Any]:
+        """The whole model's state dict, in the first process. All take part."""
+        if self.model.zero_optimization_partition_weights():
+            state = self.model._zero3_consolidated_16bit_state_dict()
+        else:
+            state = self.model.module_state_dict()
+        return state if is_main_process() else {}

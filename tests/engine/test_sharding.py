@@ -1,0 +1,106 @@
+"""Two processes that share a model train as one does, whatever they share of it, and go on from their checkpoints; one
+process reads what they saved.
+
+One process with gradients accumulated over two pictures computes what two processes with a picture each compute, the
+same normalisation of every loss included. The samplers of boxes take all there are: nothing is left to chance.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from swinv2_dense.datasets.shapes_coco import write_shapes_coco
+from swinv2_dense.engine.saved import read_training_state
+from tests.engine.sharded_run import STRATEGIES, read_losses, train
+from tests.tools.tiny import CONFIG
+
+ITERATIONS, SAVED = 5, 3
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sharding")
+    write_shapes_coco(folder / "coco", train=6, val=2, side=64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHAPES_ROOT", str(folder / "coco"))
+        (folder / "tiny.py").write_text(CONFIG)
+        cfg = Config.fromfile(folder / "tiny.py")
+    cfg.model.backbone.update(frozen_stages=1, with_cp=True)
+    everything = dict(type="RandomSampler", num=4096, pos_fraction=0.5, neg_pos_ub=-1)
+    cfg.model.train_cfg.rpn.sampler = dict(everything, add_gt_as_proposals=False)
+    for stage in cfg.model.train_cfg.rcnn:
+        stage.sampler = dict(everything, add_gt_as_proposals=True)
+    cfg.train_dataloader.update(batch_size=1, sampler=dict(type="InfiniteSampler"))
+    cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=ITERATIONS, val_interval=1000)
+    cfg.param_scheduler = None
+    cfg.optim_wrapper.optimizer.lr = 1e-3
+    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", by_epoch=False, interval=SAVED)
+    cfg.merge_from_dict({"env_cfg.dist_cfg.backend": "gloo", "log_level": "WARNING", "visualizer.vis_backends": []})
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    cfg.dump(folder / "whole.py")
+    cfg = config(folder, "start", **{"train_cfg.max_iters": 1})
+    status, output = train(cfg, 1)
+    assert status == [0], output
+    state = torch.load(folder / "start" / "iter_1.pth", weights_only=False)["state_dict"]
+    for name, value in state.items():  # from scratch the residual branches begin at zero, and would not be seen
+        if name.startswith("backbone.layers.") and name.endswith(("norm1.weight", "norm2.weight")):
+            value.fill_(1)
+    torch.save({"state_dict": state}, folder / "start.pth")
+    return folder
+
+
+def config(root: Path, name: str, **options: Any) -> Config:
+    cfg = Config.fromfile(root / "whole.py")
+    cfg.merge_from_dict({"work_dir": str(root / name), "experiment_name": name, **options})
+    return cfg
+
+
+@pytest.fixture(scope="module")
+def alone(root: Path) -> dict[int, dict[str, float]]:
+    """Losses of one process, by the number of the picture."""
+    options = {"train_cfg.max_iters": 2 * ITERATIONS, "optim_wrapper.accumulative_counts": 2}
+    status, output = train(config(root, "alone", load_from=str(root / "start.pth"), **options), 1)
+    assert status == [0], output
+    return read_losses(root / "alone", 0)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "zero1", "fsdp"])
+def test_as_one_process(root: Path, alone: dict[int, dict[str, float]], strategy: str) -> None:
+    cfg = config(root, strategy, load_from=str(root / "start.pth"))
+    cfg.merge_from_dict(Config.fromfile(STRATEGIES / f"{strategy}.py").to_dict())
+    if strategy == "fsdp":
+        cfg.strategy.mixed_precision = None
+    status, output = train(cfg, 2)
+    assert status == [0, 0], output
+    for rank in range(2):
+        mine = read_losses(root / strategy, rank)
+        assert sorted(mine) == list(range(1, ITERATIONS + 1))
+        for iteration, losses in mine.items():
+            assert losses == pytest.approx(alone[2 * iteration - 1 + rank], abs=1e-4, rel=1e-4)
+    together, single = (
+        read_training_state(str(root / name / f"iter_{last}.pth"))
+        for name, last in ((strategy, ITERATIONS), ("alone", 2 * ITERATIONS))
+    )
+    assert {k: v.shape for k, v in together["state_dict"].items()} == {
+        k: v.shape for k, v in single["state_dict"].items()
+    }
+    for name, value in single["state_dict"].items():
+        torch.testing.assert_close(together["state_dict"][name], value, rtol=1e-3, atol=1e-4, msg=name)
+    ours, theirs = together["optimizer"], single["optimizer"]
+    assert [group["params"] for group in ours["param_groups"]] == [group["params"] for group in theirs["param_groups"]]
+    assert {k: v["exp_avg"].shape for k, v in ours["state"].items()} == {
+        k: v["exp_avg"].shape for k, v in theirs["state"].items()
+    }
+
+    (root / strategy / f"iter_{ITERATIONS}.pth").unlink()
+    before = {rank: read_losses(root / strategy, rank) for rank in range(2)}
+    cfg.update(resume=True, load_from=None)
+    status, output = train(cfg, 2)
+    assert status == [0, 0], output
+    for rank in range(2):
+        assert read_losses(root / strategy, rank) == before[rank]
