@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_leaves
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.planning.known import decoder_outputs, has_decoder
 
 __all__ = ["input_size", "training_outputs"]
 
@@ -47,16 +49,18 @@ def training_outputs(model: Any, batch: int) -> Outputs:
     """A function that takes the batch of pictures, B x 3 x H x W (clips: B x 3 x T x H x W), to what its losses take.
 
     Two-stage detectors: as many proposals and masks as their samplers draw at most. Losses, targets and what sorts
-    boxes are left out.
+    boxes are left out. Transformer decoders need :func:`~swinv2_dense.planning.known.known_shapes`.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm):  # in training they refuse a single value per channel
             module.eval()
+    if has_decoder(model):
+        return lambda x: _tensors(decoder_outputs(model, x))
     if hasattr(model, "rpn_head"):
         return _two_stage(model, batch)
     if hasattr(model, "decode_head"):
         return _segmentor(model)
-    return lambda x: _tensors(model(x, mode="tensor"))
+    return lambda x: _tensors(model(x[:, None], mode="tensor"))  # of every sample one clip
 
 
 def _two_stage(model: Any, batch: int) -> Outputs:
@@ -106,7 +110,7 @@ def _segmentor(model: Any) -> Outputs:
 
 
 def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
 def input_size(cfg: Config) -> tuple[int, ...]:

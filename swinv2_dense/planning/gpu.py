@@ -17,7 +17,7 @@ __all__ = ["AsOnGPU", "backward"]
 
 # Of CUDA's lists (https://pytorch.org/docs/stable/amp.html) what the models here call.
 _MATMUL = (torch.matmul, torch.bmm, torch.addmm, torch.baddbmm, torch.einsum, Tensor.matmul, Tensor.__matmul__)
-_IN_HALF = {F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, *_MATMUL}
+_IN_HALF = {F.linear, F.multi_head_attention_forward, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, *_MATMUL}
 _IN_FLOAT32 = {F.layer_norm, F.group_norm, F.softmax, torch.softmax, Tensor.softmax, F.cross_entropy}
 _ALIGNMENT = 16  # entries of a bias's rows, for torch's memory-efficient kernel
 

@@ -136,7 +136,8 @@ def make_plan(
     for with_cp in checkpointing:
         for precision in precisions if device == "cuda" else ("fp32",):
             progress(f"one step, {precision}{', activations computed again' if with_cp else ''}")
-            step = measure(build(cfg, with_cp=with_cp), size, batch=batch, precision=precision, device=device)
+            model = build(cfg, with_cp=with_cp)
+            step = measure(model, size, batch=batch, precision=precision, device=device)
             steps[precision, with_cp] = step
             flops = step.flops if not flops else min(flops, step.flops)
     own = bool(cfg.model.backbone.get("with_cp", False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from swinv2_dense.planning.plan import GIB, Plan, Way
+from swinv2_dense.planning.sharding import STRATEGIES
 
 __all__ = ["flags", "summary", "table"]
 
@@ -32,14 +33,15 @@ def table(plan: Plan, devices: int, memory: float) -> Table:
 
 
 def flags(plan: Plan, way: Way) -> str:
-    """What to change in the config and to add to ``tools/train.py`` for a way to train."""
-    options = [] if way.with_cp == plan.with_cp else [f"model.backbone.with_cp={way.with_cp}"]
-    parts = [f"_base_/strategies/{way.strategy}.py"]
-    if way.precision != "fp32":
-        parts.append("--amp" if way.precision == "amp" else "in its half precision")
-    if options:
-        parts.append(f"--cfg-options {' '.join(options)}")
-    return ", ".join(parts)
+    """What to add to ``tools/train.py`` for a way to train."""
+    parts, options = [f"--strategy {way.strategy}"], []
+    if way.precision == "amp":
+        parts.append("--amp")
+    if way.precision == "fp32" and "amp" not in STRATEGIES[way.strategy]:
+        options.append("strategy.mixed_precision=None")
+    if way.with_cp != plan.with_cp:
+        options.append(f"model.backbone.with_cp={way.with_cp}")
+    return " ".join([*parts, *(["--cfg-options", *options] if options else [])])
 
 
 def summary(plan: Plan, devices: int, memory: float) -> list[str]:

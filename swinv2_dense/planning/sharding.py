@@ -26,9 +26,9 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "ddp": ("fp32", "amp"),
     "zero1": ("fp32", "amp"),
     "fsdp": ("fp32", "blocks"),
-    "deepspeed_zero1": ("fp32", "half"),
-    "deepspeed_zero2": ("fp32", "half"),
-    "deepspeed_zero3": ("fp32", "half"),
+    "deepspeed_zero1": ("fp32", "backbone"),
+    "deepspeed_zero2": ("fp32", "backbone"),
+    "deepspeed_zero3": ("fp32", "backbone"),
 }
 _FP32 = 4
 # DeepSpeed's own values where its config leaves them open.
@@ -95,7 +95,6 @@ def place(
         options: the strategy's config, for ``gradient_as_bucket_view`` and DeepSpeed's ``zero_optimization``.
     """
     options, share = options or {}, 1 / devices
-    size = 2 if precision == "half" else _FP32
     everything, trained, state = weights.parameters, weights.trained, weights.optimizer
     if strategy in ("ddp", "zero1"):
         # Reduced in buckets, of which the gradients are views, or copies.
@@ -126,13 +125,13 @@ def place(
     zero = options.get("strategy", {}).get("zero_optimization", {})
     stage = int(strategy.removeprefix("deepspeed_zero"))
     bucket = min(zero.get("reduce_bucket_size", _DEEPSPEED_BUCKET), trained)
-    buffers = size * bucket * (2 if zero.get("overlap_comm", stage == 3) else 1)
+    buffers = _FP32 * bucket * (2 if zero.get("overlap_comm", stage == 3) else 1)
     if stage == 3:
-        buffers += size * min(zero.get("stage3_max_live_parameters", _DEEPSPEED_LIVE), everything)
+        buffers += _FP32 * min(zero.get("stage3_max_live_parameters", _DEEPSPEED_LIVE), everything)
     return Placement(
-        weights=size * everything * (share if stage == 3 else 1),
-        optimizer=(state + _FP32 * trained) * share,  # and its own copy of the weights, in fp32 too
-        update=(weights.update + _FP32 * trained) * share,  # and gradients in fp32
-        gradients=size * trained * (1 if stage == 1 else share),
+        weights=_FP32 * everything * (share if stage == 3 else 1),
+        gradients=_FP32 * trained * (1 if stage == 1 else share),
+        optimizer=(state + _FP32 * trained) * share,  # and its own copy of the weights
+        update=(weights.update + _FP32 * trained) * share,  # and of the gradients
         buffers=buffers,
     )

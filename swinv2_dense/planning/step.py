@@ -19,13 +19,14 @@ from torch.utils.flop_counter import flop_registry
 from swinv2_dense.layers import SwinBlock, WindowAttention
 from swinv2_dense.planning.forward import training_outputs
 from swinv2_dense.planning.gpu import AsOnGPU, backward
+from swinv2_dense.planning.known import has_decoder, known_shapes
 from swinv2_dense.planning.live import LiveTensors, Moment
 
 __all__ = ["PRECISIONS", "Step", "build", "measure", "objective"]
 
-# 'amp': weights in float32, products in half precision by autocast; 'blocks': so in the backbone alone, the weights of
-# its blocks in half precision (FSDP); 'half': weights and all else in half precision (DeepSpeed).
-PRECISIONS = ("fp32", "amp", "blocks", "half")
+# 'amp': products in half precision by autocast; 'backbone': in the backbone alone (DeepSpeed); 'blocks': besides, the
+# weights of its blocks are in half precision (FSDP). Weights are float32 otherwise.
+PRECISIONS = ("fp32", "amp", "backbone", "blocks")
 
 
 class _Operations(TorchDispatchMode):
@@ -63,7 +64,8 @@ def build(cfg: Config, *, with_cp: bool | None = None) -> nn.Module:
     if with_cp is not None:
         model_cfg.backbone.with_cp = with_cp
     with torch.device("meta"):
-        return MODELS.build(model_cfg).train()
+        # moved there besides: torch's oldest constructor, which some heads use, knows no default device
+        return MODELS.build(model_cfg).to("meta").train()
 
 
 def measure(model: nn.Module, size: tuple[int, ...], *, batch: int, precision: str, device: str) -> Step:
@@ -74,22 +76,23 @@ def measure(model: nn.Module, size: tuple[int, ...], *, batch: int, precision: s
         device: 'cuda' for what a GPU does, 'cpu' for this package's own way of attention on CPUs, in fp32 alone.
     """
     outputs = training_outputs(model, batch)
-    dtype = torch.bfloat16 if precision == "half" else torch.float32
     with ExitStack() as stack:
         gpu = None
         if device == "cpu":
             stack.enter_context(FakeTensorMode())
             model._apply(lambda t: torch.empty(t.shape, dtype=t.dtype))
         else:
-            model.to(dtype)
-            backbone: Any = getattr(model, "backbone", None) if precision == "blocks" else None
-            for block in backbone.modules() if backbone else ():
-                if isinstance(block, SwinBlock):
-                    block.to(torch.bfloat16)
-            autocast = torch.bfloat16 if precision in ("amp", "blocks") else None
+            backbone: Any = getattr(model, "backbone", None) if precision in ("backbone", "blocks") else None
+            if precision == "blocks":
+                for module in model.modules():
+                    if isinstance(module, SwinBlock):
+                        module.to(torch.bfloat16)
+            autocast = None if precision == "fp32" else torch.bfloat16
+            if has_decoder(model):
+                stack.enter_context(known_shapes())
             gpu = stack.enter_context(AsOnGPU(autocast, within=backbone))
         live = stack.enter_context(LiveTensors(model, (WindowAttention,)))
-        x = torch.empty(batch, 3, *size, dtype=dtype, device="cpu" if device == "cpu" else "meta")
+        x = torch.empty(batch, 3, *size, device="cpu" if device == "cpu" else "meta")
         operations = stack.enter_context(_Operations())
         loss = objective(outputs(x))
         if gpu is not None:

@@ -41,6 +41,9 @@ def draw_amplitudes(curves: Mapping[str, Sequence[float]], depths: Sequence[int]
             end - depths[stage - 1] / 2 + 0.5, 1.01, f"stage {stage}", transform=axes.get_xaxis_transform(), ha="center"
         )
     axes.set(xlabel="block", ylabel="average variance of a channel", yscale="log", xlim=(0.5, len(blocks) + 0.5))
+    # two decades at least, so that a few per cent look like a few per cent
+    low, high = min(map(min, curves.values())), max(map(max, curves.values()))
+    axes.set_ylim(min(low / 2, high / 100), max(high * 2, low * 10))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize="small")

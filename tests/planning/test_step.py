@@ -102,3 +102,17 @@ def test_operations_are_three_forward_passes_of_the_model() -> None:
 )
 def test_size_of_training(config: str, size: tuple[int, ...]) -> None:
     assert forward.input_size(Config.fromfile(ROOT / "configs" / f"{config}.py")) == size
+
+
+@pytest.mark.parametrize("config", ["mask2former_swinv2_t", "dino_swinv2_t"])
+def test_transformer_decoders_run_too(config: str) -> None:
+    """Forwards and backwards: every weight of backbone, neck, encoder and decoder gets a gradient."""
+    cfg = Config.fromfile(ROOT / "configs" / "coco" / f"{config}.py")
+    model = build(cfg)
+    found = measure(model, (256, 256), batch=1, precision="amp", device="cuda")
+    without = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
+    # DINO's choice of proposals, and its denoising
+    choice = {"memory_trans_fc", "memory_trans_norm", "bbox_head", "dn_query_generator"}
+    assert {name.split(".")[0] for name in without} <= choice
+    assert found.peak().activations > 0
+    assert all(p.is_meta for p in model.parameters())
