@@ -19,20 +19,16 @@ __all__ = ["BackboneAmpOptimWrapper", "autocast_backbone", "float_type"]
 
 @OPTIM_WRAPPERS.register_module()
 class BackboneAmpOptimWrapper(OptimWrapper):
-    """bfloat16 (or another ``dtype``) in the backbone, float32 in everything else.
+    """bfloat16 in the backbone, float32 in everything else.
 
     mmengine's ``AmpOptimWrapper`` refuses to run without a GPU, and mmcv's operators (RoIAlign, NMS) know no bfloat16.
     The backbone is where the time goes, so it alone runs under autocast, and its features leave it as float32. bfloat16
     has float32's range: no loss scaling.
     """
 
-    def __init__(self, *args: Any, dtype: torch.dtype = torch.bfloat16, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.dtype = dtype
-
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        hooks, entered = autocast_backbone(getattr(model, "module", model), self.dtype)
+        hooks, entered = autocast_backbone(getattr(model, "module", model), torch.bfloat16)
         try:
             with super().optim_context(model), entered:
                 yield

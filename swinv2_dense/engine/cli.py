@@ -56,8 +56,12 @@ def run(main: Callable[[], Any]) -> int:
     """
     try:
         main()
+        _part()
     except KeyboardInterrupt:
         return 130
+    except SystemExit:
+        _part()
+        raise
     except Exception as error:
         line = None if os.environ.get(TRACEBACK) == "1" else explain(error)
         if line is None:
@@ -66,6 +70,12 @@ def run(main: Callable[[], Any]) -> int:
             print(f"error: {line}", file=sys.stderr)
         return 1
     return 0
+
+
+def _part() -> None:
+    """Processes that ran together take leave of each other; where the one ends first, the others may crash."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def explain(error: BaseException) -> str | None:

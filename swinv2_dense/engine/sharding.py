@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from swinv2_dense.engine.amp import float_type
+from swinv2_dense.engine.amp import autocast_backbone, float_type
 from swinv2_dense.errors import UserError
 from swinv2_dense.layers import SwinBlock
 from swinv2_dense.models.swin_v2 import init_linear
@@ -43,7 +43,6 @@ class FullyShardedStrategy(FSDPStrategy):
             float32 everywhere.
         reshard_after_forward: free a block's gathered weights after its forward and gather them again for its backward
             (ZeRO-3); False keeps them in between (ZeRO-2).
-        offload: keep the shards in the host's memory.
     """
 
     def __init__(
@@ -51,12 +50,11 @@ class FullyShardedStrategy(FSDPStrategy):
         *,
         mixed_precision: str | None = None,
         reshard_after_forward: bool = True,
-        offload: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(state_dict_cfg="full", **options)
         self.dtype = float_type(mixed_precision)
-        self.reshard_after_forward, self.offload = reshard_after_forward, offload
+        self.reshard_after_forward = reshard_after_forward
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         if isinstance(model, nn.Module):
@@ -76,10 +74,6 @@ class FullyShardedStrategy(FSDPStrategy):
                 module.to(device)
         mesh = init_device_mesh(device, (get_world_size(),))
         options: dict[str, Any] = {"mesh": mesh, "reshard_after_forward": self.reshard_after_forward}
-        if self.offload:
-            from torch.distributed.fsdp import CPUOffloadPolicy
-
-            options["offload_policy"] = CPUOffloadPolicy()
         # The residual stream is left as it is: autocast casts what enters a matrix product.
         policy = MixedPrecisionPolicy(
             param_dtype=self.dtype, reduce_dtype=torch.float32 if self.dtype else None, cast_forward_inputs=False
@@ -93,14 +87,15 @@ class FullyShardedStrategy(FSDPStrategy):
             if hasattr(part, "init_weights"):
                 cast(Any, part).init_weights()
         fully_shard(model, **options)
-        return model.to(device) if not self.offload else model
+        if self.dtype is not None:
+            autocast_backbone(model, self.dtype)  # in validation too, as the gathered weights have this dtype
+        return model.to(device)
 
     def build_optim_wrapper(self, optim_wrapper: Any, model: nn.Module | None = None) -> Any:
         if not isinstance(optim_wrapper, dict):
             raise UserError("FSDP makes the optimizer of its own shards: give optim_wrapper as a config")
-        optim_wrapper = dict(optim_wrapper, use_fsdp=False) if _is_amp(optim_wrapper) else optim_wrapper
-        if self.dtype is not None and not _is_amp(optim_wrapper):
-            optim_wrapper = dict(optim_wrapper, type="swinv2_dense.BackboneAmpOptimWrapper", dtype=self.dtype)
+        if optim_wrapper.get("type") == "AmpOptimWrapper":
+            optim_wrapper = dict(optim_wrapper, use_fsdp=False)  # whose scaler is for the older kind of shards
         return super().build_optim_wrapper(optim_wrapper, model)
 
     def model_state_dict(self) -> dict[str, Tensor]:
@@ -170,7 +165,3 @@ def _take_share(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: 
     for name, param in module.named_parameters(recurse=False):
         if prefix + name in state_dict:
             state_dict[prefix + name] = _share(state_dict[prefix + name], param)
-
-
-def _is_amp(optim_wrapper: Mapping[str, Any]) -> bool:
-    return str(optim_wrapper.get("type")).endswith("AmpOptimWrapper")

@@ -71,3 +71,4 @@ def use_deepspeed(cfg: Config) -> None:
     if str(wrapper.get("type")).endswith("AmpOptimWrapper"):
         raise UserError("DeepSpeed has precisions of its own: instead of --amp, set strategy.mixed_precision")
     wrapper.type = "DeepSpeedOptimWrapper"
+    cfg.strategy.train_micro_batch_size_per_gpu = cfg.train_dataloader.batch_size

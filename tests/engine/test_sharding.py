@@ -41,7 +41,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cfg.optim_wrapper.optimizer.lr = 1e-3
     cfg.default_hooks.checkpoint = dict(type="CheckpointHook", by_epoch=False, interval=SAVED)
     cfg.merge_from_dict({"env_cfg.dist_cfg.backend": "gloo", "log_level": "WARNING", "visualizer.vis_backends": []})
-    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     cfg.dump(folder / "whole.py")
     cfg = config(folder, "start", **{"train_cfg.max_iters": 1})
     status, output = train(cfg, 1)
@@ -54,8 +53,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def config(root: Path, name: str, **options: Any) -> Config:
+def config(root: Path, name: str, *, validate: bool = False, **options: Any) -> Config:
     cfg = Config.fromfile(root / "whole.py")
+    if not validate:
+        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     cfg.merge_from_dict({"work_dir": str(root / name), "experiment_name": name, **options})
     return cfg
 
@@ -104,3 +105,19 @@ def test_as_one_process(root: Path, alone: dict[int, dict[str, float]], strategy
     assert status == [0, 0], output
     for rank in range(2):
         assert read_losses(root / strategy, rank) == before[rank]
+
+
+def test_fsdp_in_bfloat16_trains_and_validates(root: Path, alone: dict[int, dict[str, float]]) -> None:
+    cfg = config(root, "bfloat16", validate=True, load_from=str(root / "start.pth"), **{"train_cfg.max_iters": 2})
+    cfg.merge_from_dict(Config.fromfile(STRATEGIES / "fsdp.py").to_dict())
+    cfg.log_level = "INFO"
+    status, output = train(cfg, 2)
+    assert status == [0, 0], output
+    assert "coco/segm_mAP" in output[0]
+    for rank in range(2):
+        for iteration, losses in read_losses(root / "bfloat16", rank).items():
+            exact = alone[2 * iteration - 1 + rank]
+            assert losses["loss"] != exact["loss"]
+            assert losses["loss"] == pytest.approx(exact["loss"], rel=0.02)
+    saved = read_training_state(str(root / "bfloat16" / "iter_2.pth"))
+    assert {value.dtype for name, value in saved["state_dict"].items() if name.endswith("weight")} == {torch.float32}
