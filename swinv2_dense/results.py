@@ -17,8 +17,11 @@ from torch import Tensor, nn
 
 from swinv2_dense.complexity import Complexity, complexity
 from swinv2_dense.errors import UserError
+from swinv2_dense.planning import input_size
+from swinv2_dense.planning.known import decoder_outputs, has_decoder, known_shapes
+from swinv2_dense.planning.step import build, measure
 
-__all__ = ["count", "read_metafile", "recount", "render", "write_text"]
+__all__ = ["activations", "count", "read_metafile", "recount", "render", "write_text"]
 
 _TITLES = {"coco": "COCO", "ade20k": "ADE20K", "kinetics400": "Kinetics-400"}
 _STATE_BYTES = 16  # a parameter's weight, gradient and AdamW's two moments, in fp32
@@ -37,10 +40,13 @@ no detector, segmenter or video model of SwinV2. `none` means that the paper has
 - Parameters: of the whole model.
 - FLOPs: multiply-adds of one forward pass, in matrix products (those of attention included) and convolutions. Of
   two-stage detectors: backbone, neck, RPN and semantic branch, the box heads on every proposal and the mask heads on
-  every detection, as many as `test_cfg` allows. With an asterisk: backbone and neck alone, because what the transformer
-  decoders do cannot be traced without data.
+  every detection, as many as `test_cfg` allows. Of DINO and Mask2Former: all but the sampling of deformable attention,
+  which is no matrix product.
 - State: weight, gradient and AdamW's two moments of every parameter, in fp32, which is 16 bytes each: what training
   holds besides its activations. ZeRO stage 1 spreads the moments, half of it, over the GPUs.
+- Activations: an estimate of what a GPU holds besides the state, at the worst moment of training on one picture or clip
+  of the training input, in fp32, as the config stands; the configs of G compute activations again. Found by running the
+  step without numbers, as `tools/plan.py` does, which also tells the precisions and strategies; losses are left out.
 """
 
 
@@ -74,55 +80,48 @@ class _TwoStage(nn.Module):
                 mask_head(regions)
 
 
-class _Features(nn.Module):
-    """Backbone and neck alone."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> None:
-        self.model.extract_feat(x)
-
-
 class _Whole(nn.Module):
     """Everything before post-processing."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model = model
+        self.model = model.to("meta")  # some parameters are made by a constructor that knows no default device
 
     def forward(self, x: Tensor) -> None:
-        self.model(x, mode="tensor")
+        if has_decoder(self.model):
+            with known_shapes():
+                decoder_outputs(self.model, x)
+        else:
+            self.model(x, mode="tensor")
 
 
 def _stages(heads: Any) -> list[Any]:
     return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
 
 
-def _counted_part(model: Any, partial: bool) -> nn.Module:
-    if hasattr(model, "rpn_head"):
-        return _TwoStage(model)
-    return _Features(model) if partial else _Whole(model)
-
-
-def _is_partial(model: Any) -> bool:
-    """Whether a model's config is of those whose decoder cannot be traced without data."""
-    names = {model.type, model.get("decode_head", {}).get("type")}
-    return bool(names & {"DINO", "Mask2Former", "Mask2FormerHead"})
-
-
-def count(config: str | os.PathLike[str], input_size: tuple[int, ...]) -> tuple[Complexity, bool]:
-    """Parameters and operations of a config's model for one input, and whether backbone and neck alone were counted.
+def count(config: str | os.PathLike[str], tested: tuple[int, ...]) -> Complexity:
+    """Parameters and operations of a config's model for one input.
 
     Args:
         config: the file.
-        input_size: of the input, with its batch axis; in pixels (and frames).
+        tested: size of the input, with its batch axis; in pixels (and frames).
     """
     cfg = Config.fromfile(config)
     init_default_scope(cfg.default_scope)
-    partial = _is_partial(cfg.model)
-    return complexity(lambda: _counted_part(MODELS.build(cfg.model), partial), *input_size), partial
+
+    def build_part() -> nn.Module:
+        model = MODELS.build(cfg.model)
+        return _TwoStage(model) if hasattr(model, "rpn_head") else _Whole(model)
+
+    return complexity(build_part, *tested)
+
+
+def activations(config: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
+    """Size of one picture or clip that a config trains on, and bytes of activations that a GPU holds for it at most."""
+    cfg = Config.fromfile(config)
+    size = input_size(cfg)
+    peak = measure(build(cfg), size, batch=1, precision="fp32", device="cuda").peak(0)
+    return size, peak.activations
 
 
 def read_metafile(path: Path) -> dict[str, Any]:
@@ -146,11 +145,10 @@ def recount(path: Path, root: Path, progress: Callable[[str], object] = lambda n
     for model in content["Models"]:
         progress(model["Name"])
         metadata = model["Metadata"]
-        counted, partial = count(root / model["Config"], tuple(metadata["Input"]))
+        counted = count(root / model["Config"], tuple(metadata["Input"]))
+        size, held = activations(root / model["Config"])
         metadata.update(Parameters=counted.parameters, FLOPs=counted.flops // 2)
-        metadata.pop("FLOPs of", None)
-        if partial:
-            metadata["FLOPs of"] = "backbone and neck"
+        metadata.update({"Training input": list(size), "Activations": held})
     write_text(path, yaml.safe_dump(content, sort_keys=False, width=120))
 
 
@@ -163,8 +161,8 @@ def render(metafiles: Iterable[Path]) -> str:
         table = [
             f"## {_TITLES.get(path.parent.name, path.parent.name)}",
             "",
-            "| config | reported in the paper | input | parameters | FLOPs | state |",
-            "|---|---|---|---|---|---|",
+            "| config | reported in the paper | input | parameters | FLOPs | state | training input | activations |",
+            "|---|---|---|---|---|---|---|---|",
             *rows,
         ]
         parts.append("\n".join(table) + "\n")
@@ -178,14 +176,15 @@ def _row(model: dict[str, Any]) -> str:
         for result in model.get("Results") or []
         for name, value in result["Metrics"].items()
     ]
-    star = "*" if "FLOPs of" in metadata else ""
     cells = [
         f"`{model['Config']}`",
         "<br>".join(scores) or "none",
         " x ".join(str(side) for side in metadata["Input"] if side not in (1, 3)),
         f"{metadata['Parameters'] / 1e6:,.1f} M",
-        f"{metadata['FLOPs'] / 1e9:,.0f} G{star}",
+        f"{metadata['FLOPs'] / 1e9:,.0f} G",
         f"{metadata['Parameters'] * _STATE_BYTES / 2**30:,.1f} GiB",
+        " x ".join(map(str, metadata["Training input"])),
+        f"{metadata['Activations'] / 2**30:,.1f} GiB",
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -15,7 +15,7 @@ from mmcv.image import rescale_size
 from swinv2_dense.complexity import complexity
 from swinv2_dense.errors import UserError
 from swinv2_dense.models import SwinTransformerV2
-from swinv2_dense.results import count, read_metafile, recount, render
+from swinv2_dense.results import activations, count, read_metafile, recount, render
 
 ROOT = Path(__file__).parents[1]
 METAFILES = sorted(ROOT.glob("configs/*/metafile.yml"))
@@ -104,10 +104,19 @@ def test_papers_numbers(folder: str) -> None:
 def test_metafile_says_what_is_counted(folder: str, name: str) -> None:
     pytest.importorskip("mmdet" if folder == "coco" else "mmseg" if folder == "ade20k" else "decord")
     model = models(folder)[name]
-    counted, partial = count(ROOT / model["Config"], tuple(model["Metadata"]["Input"]))
+    counted = count(ROOT / model["Config"], tuple(model["Metadata"]["Input"]))
     assert model["Metadata"]["Parameters"] == counted.parameters
     assert model["Metadata"]["FLOPs"] == counted.flops // 2
-    assert partial == ("FLOPs of" in model["Metadata"]) == name.startswith("dino")
+    size, held = activations(ROOT / model["Config"])
+    assert model["Metadata"]["Training input"] == list(size)
+    assert model["Metadata"]["Activations"] == pytest.approx(held, rel=0.05)
+
+
+def test_transformer_decoders_are_counted_as_their_authors_do() -> None:
+    """Mask2Former (arXiv 2112.01527, table 1) with Swin-T has 47 M parameters and 232 G at about this size."""
+    metadata = models("coco")["mask2former_swinv2_t"]["Metadata"]
+    assert metadata["Parameters"] == pytest.approx(47e6, rel=0.02)
+    assert metadata["FLOPs"] == pytest.approx(232e9, rel=0.05)
 
 
 def test_heads_are_counted_box_by_box() -> None:
