@@ -29,3 +29,6 @@ model = dict(
 # G's row has no InstaBoost.
 train_pipeline = [step for step in _base_.train_pipeline if step.type != "swinv2_dense.InstaBoost"]
 train_dataloader = dict(sampler=dict(type="InfiniteSampler"), dataset=dict(pipeline=train_pipeline))
+
+# Figure 2 of the paper, drawn every 1000 iterations: features that grow from block to block show early.
+default_hooks = dict(amplitude=dict(type="swinv2_dense.AmplitudeHook"))

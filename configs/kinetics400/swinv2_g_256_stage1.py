@@ -24,3 +24,6 @@ model = dict(
 train_dataloader = dict(batch_size=2)
 val_dataloader = dict(batch_size=2)
 test_dataloader = val_dataloader
+
+# Figure 2 of the paper, drawn every 1000 iterations: features that grow from block to block show early.
+default_hooks = dict(amplitude=dict(type="swinv2_dense.AmplitudeHook"))

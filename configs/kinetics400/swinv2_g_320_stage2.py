@@ -23,3 +23,6 @@ load_from = "work_dirs/swinv2_g_256_stage1/epoch_20.pth"
 train_dataloader = dict(batch_size=2)
 val_dataloader = dict(batch_size=2)
 test_dataloader = val_dataloader
+
+# Figure 2 of the paper, drawn every 1000 iterations: features that grow from block to block show early.
+default_hooks = dict(amplitude=dict(type="swinv2_dense.AmplitudeHook"))

@@ -21,3 +21,6 @@ model = dict(
     neck=dict(in_channels=[512, 1024, 2048, 4096]),
     roi_head=dict(bbox_head=[dict(head, num_classes=365) for head in _base_.model.roi_head.bbox_head]),
 )
+
+# Figure 2 of the paper, drawn every 1000 iterations: features that grow from block to block show early.
+default_hooks = dict(amplitude=dict(type="swinv2_dense.AmplitudeHook"))
