@@ -64,7 +64,8 @@ def test_lock_lines_hold_for_one_python(install: ModuleType) -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_lock_holds_every_extra_in_a_version_that_it_accepts(install: ModuleType, python: tuple[int, int]) -> None:
     lock = install.read_lock(install.LOCK.read_text(), python)
-    files = [path for path in (ROOT / "requirements").glob("*.txt") if path != install.LOCK]
+    # DeepSpeed compiles itself for a machine's own cards, and is no part of the tested set
+    files = [p for p in (ROOT / "requirements").glob("*.txt") if p != install.LOCK and p.stem != "deepspeed"]
     lines = [line.partition("  #")[0] for path in files for line in path.read_text().splitlines()]
     requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
     assert len(files) == 6
