@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine._strategy import DeepSpeedStrategy
+from mmengine._strategy.deepspeed import DeepSpeedOptimWrapper
 from mmengine.dist import is_main_process
 from torch import nn
 
 from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.engine.amp import autocast_backbone, float_type
-from swinv2_dense.registry import STRATEGIES
+from swinv2_dense.registry import OPTIM_WRAPPERS, STRATEGIES
 
-__all__ = ["DeepSpeedZeroStrategy"]
+__all__ = ["DeepSpeedZeroStrategy", "ZeroOptimWrapper"]
 
 
 @STRATEGIES.register_module()
@@ -45,3 +47,12 @@ class DeepSpeedZeroStrategy(DeepSpeedStrategy):
         else:
             state = self.model.module_state_dict()
         return state if is_main_process() else {}
+
+
+@OPTIM_WRAPPERS.register_module()
+class ZeroOptimWrapper(DeepSpeedOptimWrapper):
+    """mmengine's, for weights in float32: stages 1 and 2 gather the new ones into views of what autograd knows."""
+
+    def step(self, **options: Any) -> None:
+        with torch.no_grad():
+            super().step(**options)

@@ -70,5 +70,5 @@ def use_deepspeed(cfg: Config) -> None:
     cfg.strategy.gradient_accumulation_steps = wrapper.pop("accumulative_counts", 1)
     if str(wrapper.get("type")).endswith("AmpOptimWrapper"):
         raise UserError("DeepSpeed has precisions of its own: instead of --amp, set strategy.mixed_precision")
-    wrapper.type = "DeepSpeedOptimWrapper"
+    wrapper.type = "swinv2_dense.ZeroOptimWrapper"
     cfg.strategy.train_micro_batch_size_per_gpu = cfg.train_dataloader.batch_size

@@ -124,3 +124,25 @@ def test_fsdp_in_bfloat16_trains_and_validates(root: Path, alone: dict[int, dict
             assert losses["loss"] == pytest.approx(exact["loss"], rel=0.01 if iteration == 1 else 0.1)
     saved = read_training_state(str(root / "bfloat16" / "iter_2.pth"))
     assert {value.dtype for name, value in saved["state_dict"].items() if name.endswith("weight")} == {torch.float32}
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_deepspeed(root: Path, alone: dict[int, dict[str, float]], stage: int) -> None:
+    pytest.importorskip("deepspeed")
+    name = f"deepspeed_zero{stage}"
+    cfg = config(root, name, load_from=str(root / "start.pth"))
+    cfg.merge_from_dict(Config.fromfile(STRATEGIES / f"{name}.py").to_dict())
+    cfg.strategy.mixed_precision = None
+    status, output = train(cfg, 2)
+    assert status == [0, 0], output
+    before = {rank: read_losses(root / name, rank) for rank in range(2)}
+    for rank in range(2):
+        for iteration, losses in before[rank].items():
+            assert losses == pytest.approx(alone[2 * iteration - 1 + rank], abs=1e-4, rel=1e-4)
+    (root / name / "last_checkpoint").write_text(str(root / name / f"iter_{SAVED}.pth"))
+    cfg.update(resume=True, load_from=None)
+    status, output = train(cfg, 2)
+    assert status == [0, 0], output
+    for rank in range(2):
+        for iteration, losses in read_losses(root / name, rank).items():
+            assert losses == pytest.approx(before[rank][iteration], abs=1e-4, rel=1e-4)
