@@ -47,7 +47,7 @@ class Case:
 
 
 def cases() -> dict[str, Case]:
-    sizes = [("tiny", 256, 8), ("tiny", 640, 40), ("tiny", 1024, 32), ("tiny", 1536, 32)]
+    sizes = [("tiny", 256, 8), ("tiny", 640, 40), ("tiny", 512, 32), ("tiny", 1024, 32), ("tiny", 1536, 32)]
     sizes += [("large", 1024, 32), ("large", 1536, 32)]
     found = []
     for arch, side, window in sizes:
