@@ -17,7 +17,7 @@ from mmengine.runner import BaseLoop, save_checkpoint
 from mmengine.utils import apply_to
 
 from swinv2_dense.engine.preemption import PreemptionHook
-from swinv2_dense.engine.randomness import reproducible
+from swinv2_dense.engine.randomness import reproducible, with_reader_init
 from swinv2_dense.engine.saved import check_whole, choose, read_training_state, write
 from swinv2_dense.errors import UserError
 
@@ -33,6 +33,7 @@ class LastingMixin:
     """
 
     _train_dataloader: Any
+    _val_dataloader: Any
     _resume: Any
     _load_from: str | None
 
@@ -69,6 +70,13 @@ class LastingMixin:
                 reproducible(self._train_dataloader, this.seed, bool(this._randomness_cfg.get("diff_rank_seed")))
             )
         return super().build_train_loop(loop)  # type: ignore[misc]
+
+    def build_val_loop(self, loop: Any) -> Any:
+        this: Any = self
+        if not isinstance(loop, BaseLoop) and isinstance(self._val_dataloader, dict):
+            # readers that stay after a validation take part in what happens to the training
+            self._val_dataloader = ConfigDict(with_reader_init(self._val_dataloader, this.seed))
+        return super().build_val_loop(loop)  # type: ignore[misc]
 
     def train(self) -> Any:
         this: Any = self

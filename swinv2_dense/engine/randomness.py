@@ -36,6 +36,7 @@ __all__ = [
     "reader_init",
     "reproducible",
     "reseed",
+    "with_reader_init",
 ]
 
 _SAMPLE, _ITERATION = 0, 1  # two streams of one seed
@@ -204,10 +205,16 @@ def reproducible(loader: Mapping[str, Any], seed: int, diff_rank_seed: bool) -> 
             "inner": inner,
             "drop_last": config.pop("drop_last", False),
         }
+    return with_reader_init(config, seed)
+
+
+def with_reader_init(loader: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """A data loader's config with :func:`reader_init`, unless it names another function for its readers."""
+    config = dict(loader)
     if "worker_init_fn" not in config:
         config["worker_init_fn"] = {
             "type": "swinv2_dense.reader_init",
-            "num_workers": loader.get("num_workers", 0),
+            "num_workers": config.get("num_workers", 0),
             "rank": get_dist_info()[0],
             "seed": seed,
             "disable_subprocess_warning": config.pop("disable_subprocess_warning", False),

@@ -52,9 +52,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Run:
     """A run with seed 3, and the diary that its processes share."""
 
-    def __init__(self, tmp_path: Path, folder: Path, *, by_epoch: bool = False, workers: int = 0) -> None:
+    def __init__(self, tmp_path: Path, folder: Path, *, by_epoch: bool = False, **options: Any) -> None:
         self.work_dir, self.diary = tmp_path / "work", tmp_path / "diary.txt"
-        self.options = dict(by_epoch=by_epoch, workers=workers)
+        self.options = dict(by_epoch=by_epoch, **options)
         self.reference = _undisturbed(folder, by_epoch)
 
     def start(self, act: tuple | None = None) -> tuple[int, str]:
@@ -100,9 +100,11 @@ def test_killed_while_a_checkpoint_is_written(tmp_path: Path, folder: Path, step
     assert not list(killed.work_dir.glob(".*"))
 
 
-@pytest.mark.parametrize(("by_epoch", "at"), [(False, 6), (True, 3), (True, 6)])
-def test_terminated(tmp_path: Path, folder: Path, by_epoch: bool, at: int) -> None:
-    terminated = Run(tmp_path, folder, by_epoch=by_epoch, workers=2)
+@pytest.mark.parametrize(
+    ("by_epoch", "at", "validated"), [(False, 6, False), (False, 5, True), (True, 3, False), (True, 6, False)]
+)
+def test_terminated(tmp_path: Path, folder: Path, by_epoch: bool, at: int, validated: bool) -> None:
+    terminated = Run(tmp_path, folder, by_epoch=by_epoch, workers=2, validated=validated)
     status, output = terminated.start((at, terminate_group))
     assert status == INTERRUPTED_STATUS == 75
     assert f"saved after iteration {at}, go on by --resume" in output

@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,9 +19,10 @@ import numpy as np
 import torch
 import yapf.yapflib.yapf_api
 from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS
+from mmengine.registry import DATASETS, METRICS, MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -28,6 +30,7 @@ from swinv2_dense.engine import cli, launch
 from swinv2_dense.models import SwinTransformerV2
 
 ITERATIONS, INTERVAL, BATCHES = 12, 4, 6  # in all, between checkpoints, in an epoch
+VALIDATED = 3  # between validations
 
 
 @DATASETS.register_module(force=True)
@@ -58,14 +61,40 @@ class ToyModel(BaseModel):
         return [scores]
 
 
-def config(work_dir: Path, *, by_epoch: bool = False, workers: int = 0, resume: bool = False) -> Config:
+@METRICS.register_module(force=True)
+class ToyMetric(BaseMetric):
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results.append(len(data_samples))
+
+    def compute_metrics(self, results: list[int]) -> dict[str, float]:
+        return {"samples": float(sum(results))}
+
+
+def config(
+    work_dir: Path, *, by_epoch: bool = False, workers: int = 0, resume: bool = False, validated: bool = False
+) -> Config:
+    """``validated``: after every VALIDATED iterations, by readers that stay."""
     loop = (
         dict(type="EpochBasedTrainLoop", max_epochs=ITERATIONS // BATCHES)
         if by_epoch
         else dict(type="IterBasedTrainLoop", max_iters=ITERATIONS)
     )
+    validation = dict(
+        val_dataloader=dict(
+            batch_size=4,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            sampler=dict(type="DefaultSampler", shuffle=False),
+            dataset=dict(type="ToyData"),
+        ),
+        val_cfg=dict(),
+        val_evaluator=dict(type="ToyMetric"),
+    )
+    if validated:
+        loop["val_interval"] = VALIDATED
     return Config(
         dict(
+            **(validation if validated else {}),
             model=dict(type="ToyModel"),
             work_dir=str(work_dir),
             train_dataloader=dict(
@@ -113,8 +142,10 @@ def kill_self() -> None:
 
 
 def terminate_group() -> None:
-    """SIGTERM for every process of the run, readers included, as SLURM sends it."""
-    os.killpg(0, signal.SIGTERM)
+    """SIGTERM for every process of the run, readers included, from one outside of it, as SLURM sends it."""
+    sender = f"import os, signal; os.killpg({os.getpgrp()}, signal.SIGTERM)"
+    subprocess.run([sys.executable, "-S", "-c", sender], start_new_session=True, check=True)
+    time.sleep(1)  # readers that it ends are noticed meanwhile
 
 
 def die_at(step: str) -> None:
