@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     cfg = cli.load_config(args)
     if args.strategy:
         launch.use_strategy(cfg, args.strategy, STRATEGIES)
+        own = {key: value for key, value in (args.cfg_options or {}).items() if key.startswith("strategy.")}
+        cli.merge_options(cfg, own)  # they are about the strategy named, which has just come in
     if args.amp:
         launch.use_amp(cfg)
     if args.auto_scale_lr:

@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 
 from swinv2_dense.errors import UserError
 
-__all__ = ["add_common_options", "explain", "load_config", "run"]
+__all__ = ["add_common_options", "explain", "load_config", "merge_options", "run"]
 
 TRACEBACK = "SWINV2_DENSE_TRACEBACK"
 
@@ -145,7 +145,7 @@ def load_config(args: argparse.Namespace) -> Config:
         # A KeyError's text has quotes around it; a SyntaxError's holds the line.
         reason = error.args[0] if isinstance(error, KeyError) else error
         raise UserError(f"config {file} cannot be read: {type(error).__name__}: {reason}") from error
-    _merge_options(cfg, args.cfg_options or {})
+    merge_options(cfg, args.cfg_options or {})
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs", path.stem))
     return cfg
@@ -158,7 +158,12 @@ def _file_being_read(error: BaseException) -> str | None:
     return os.path.normpath(frames[-1].f_locals["filename"]) if frames else None
 
 
-def _merge_options(cfg: Config, options: dict[str, Any]) -> None:
+def merge_options(cfg: Config, options: dict[str, Any]) -> None:
+    """Change entries of a config, as ``--cfg-options`` does.
+
+    Raises:
+        UserError: an option names an entry that does not exist, or that has no entries.
+    """
     known = _top_level_keys(cfg)
     for key in options:
         top = key.split(".")[0]

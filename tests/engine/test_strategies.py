@@ -16,24 +16,25 @@ from swinv2_dense.engine.strategies import runner_for
 from swinv2_dense.errors import UserError
 from swinv2_dense.layers import SwinBlock
 from swinv2_dense.models import SwinTransformerV2
+from tests.tools.tiny import tool
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STRATEGIES = CONFIGS / "_base_" / "strategies"
 OPTIMIZER = dict(type="AdamW", lr=1e-3, weight_decay=0.05)
 
 
-def config(name: str, launcher: str = "pytorch") -> Config:
+def strategy_config(name: str, launcher: str = "pytorch") -> Config:
     cfg = Config(dict(optim_wrapper=dict(optimizer=dict(OPTIMIZER)), launcher=launcher))
     launch.use_strategy(cfg, name, STRATEGIES)
     return cfg
 
 
 def test_data_parallelism_and_zero1_are_the_ordinary_runner_s() -> None:
-    cfg = config("ddp")
+    cfg = strategy_config("ddp")
     assert runner_for(cfg) is DenseRunner
     assert cfg.model_wrapper_cfg.gradient_as_bucket_view
     assert cfg.optim_wrapper.optimizer == OPTIMIZER
-    cfg = config("zero1")
+    cfg = strategy_config("zero1")
     for _ in range(2):  # what a run dumps is a config that runs
         assert runner_for(cfg) is DenseRunner
         assert cfg.optim_wrapper.optimizer == {
@@ -45,13 +46,13 @@ def test_data_parallelism_and_zero1_are_the_ordinary_runner_s() -> None:
 
 @pytest.mark.parametrize("name", ["ddp", "zero1", "fsdp"])
 def test_one_process_trains_by_itself(name: str) -> None:
-    cfg = config(name, "none")
+    cfg = strategy_config(name, "none")
     assert runner_for(cfg) is DenseRunner
     assert cfg.optim_wrapper.optimizer == OPTIMIZER
 
 
 def test_fsdp_is_the_flexible_runner_s() -> None:
-    assert runner_for(config("fsdp")) is DenseFlexibleRunner
+    assert runner_for(strategy_config("fsdp")) is DenseFlexibleRunner
 
 
 def test_mistakes() -> None:
@@ -114,3 +115,17 @@ def test_the_giant_shards_and_recomputes_by_default(leaf: str) -> None:
     cfg = Config.fromfile(CONFIGS / leaf)
     assert cfg.strategy == Config.fromfile(STRATEGIES / "zero1.py").strategy
     assert cfg.model.backbone.with_cp
+
+
+def test_options_change_the_strategy_that_the_command_line_names(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Config] = []
+    monkeypatch.setattr(launch, "train", lambda cfg, **_: trained.append(cfg))
+    options = ["strategy.mixed_precision=None", "strategy.reshard_after_forward=False", "train_dataloader.batch_size=3"]
+    tool("train").main([str(config), "--strategy", "fsdp", "--cfg-options", *options])
+    (cfg,) = trained
+    assert cfg.strategy == {
+        "type": "swinv2_dense.FullyShardedStrategy",
+        "mixed_precision": None,
+        "reshard_after_forward": False,
+    }
+    assert cfg.train_dataloader.batch_size == 3
