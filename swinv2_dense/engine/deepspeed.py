@@ -8,6 +8,7 @@ import torch
 from mmengine._strategy import DeepSpeedStrategy
 from mmengine._strategy.deepspeed import DeepSpeedOptimWrapper
 from mmengine.dist import is_main_process
+from mmengine.model import convert_sync_batchnorm
 from torch import nn
 
 from swinv2_dense.checkpoint import load_pretrained
@@ -24,16 +25,20 @@ class DeepSpeedZeroStrategy(DeepSpeedStrategy):
 
     Args:
         mixed_precision: dtype, such as 'bfloat16', of the backbone's computations; None for float32 everywhere.
+        sync_bn: 'torch' or 'mmcv' for batch norm over all processes by its implementation; None leaves each its own.
     """
 
     load_from: str | None = None
 
-    def __init__(self, *, mixed_precision: str | None = None, **options: Any) -> None:
+    def __init__(self, *, mixed_precision: str | None = None, sync_bn: str | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self.sync_bn = sync_bn
         self.dtype = float_type(mixed_precision)
 
     def _init_model_weights(self, model: nn.Module) -> nn.Module:
         model = super()._init_model_weights(model)
+        if self.sync_bn is not None:
+            model = convert_sync_batchnorm(model, self.sync_bn)
         if self.load_from is not None:
             load_pretrained(model, self.load_from)
         if self.dtype is not None:

@@ -68,6 +68,7 @@ class FullyShardedStrategy(FSDPStrategy):
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         if self.activation_checkpointing is not None:
             raise UserError("strategy.activation_checkpointing: set model.backbone.with_cp=True instead")
+        model = self.convert_model(model)
         device = get_device()
         for module in model.modules():
             if isinstance(module, BaseDataPreprocessor):

@@ -26,11 +26,13 @@ def runner_for(cfg: Config) -> type[DenseRunner] | type[DenseFlexibleRunner]:
     process has nothing to share: it trains by the ordinary runner whatever the strategy.
 
     Raises:
-        UserError: an unknown strategy, or one that is not installed.
+        UserError: no strategy, an unknown one, or one that is not installed.
     """
     strategy = cfg.get("strategy")
     if strategy is None:
         return DenseRunner
+    if not isinstance(strategy, dict):
+        raise UserError(f"strategy={strategy!r} is no dict: use --strategy NAME")
     kind = str(strategy.get("type")).rsplit(".", 1)[-1]
     if kind not in (*_ON_RUNNER, *_ON_FLEXIBLE_RUNNER):
         raise UserError(
@@ -44,10 +46,13 @@ def runner_for(cfg: Config) -> type[DenseRunner] | type[DenseFlexibleRunner]:
             print(f"note: a single process has nothing to share by {kind}: it trains without", file=sys.stderr)
         return DenseRunner
     if kind in _ON_RUNNER:
-        cfg.model_wrapper_cfg = ConfigDict(strategy.get("model_wrapper") or {})
+        # mmengine reads the first only where there is no config for the wrapper
+        unused = {"find_unused_parameters": cfg.get("find_unused_parameters", False)}
+        cfg.model_wrapper_cfg = ConfigDict({**unused, **(strategy.get("model_wrapper") or {})})
         if kind == "ZeroRedundancyStrategy":
             shard_optimizer(cfg)
         return DenseRunner
+    cfg.strategy.sync_bn = cfg.get("sync_bn")  # of which mmengine's flexible runner knows nothing
     if kind == "DeepSpeedZeroStrategy":
         use_deepspeed(cfg)
     return DenseFlexibleRunner

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
+from torch import nn
+from torch.distributed.tensor import DTensor
 
-from swinv2_dense.engine import launch, preflight
+from swinv2_dense.engine import launch, preflight, strategies
+from swinv2_dense.engine.deepspeed import DeepSpeedZeroStrategy
 from swinv2_dense.engine.flexible_runner import DenseFlexibleRunner
 from swinv2_dense.engine.runner import DenseRunner
 from swinv2_dense.engine.sharding import FullyShardedStrategy, blocks_on_meta, materialise
@@ -55,7 +59,64 @@ def test_fsdp_is_the_flexible_runner_s() -> None:
     assert runner_for(strategy_config("fsdp")) is DenseFlexibleRunner
 
 
+@pytest.mark.parametrize("name", ["ddp", "zero1"])
+def test_unused_parameters_are_looked_for_where_the_config_says_so(name: str) -> None:
+    cfg = strategy_config(name)
+    runner_for(cfg)
+    assert not cfg.model_wrapper_cfg.find_unused_parameters
+    cfg.find_unused_parameters = True
+    runner_for(cfg)
+    assert cfg.model_wrapper_cfg.find_unused_parameters
+    cfg.strategy.model_wrapper.find_unused_parameters = False  # the wrapper's own is the nearer
+    runner_for(cfg)
+    assert not cfg.model_wrapper_cfg.find_unused_parameters
+
+
+@pytest.fixture
+def alone_in_a_group(tmp_path: Path) -> Iterator[None]:
+    """This process is a process group of its own."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone_in_a_group", "clean_run")
+@pytest.mark.parametrize(("sync_bn", "kind"), [("torch", nn.SyncBatchNorm), (None, nn.BatchNorm2d)])
+def test_fsdp_turns_batch_norm_into_one_over_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync_bn: str | None, kind: type[nn.Module]
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    cfg = strategy_config("fsdp")
+    cfg.update(sync_bn=sync_bn)
+    cfg.strategy.mixed_precision = None
+    runner_for(cfg)
+    options = {key: value for key, value in cfg.strategy.items() if key != "type"}
+    strategy = FullyShardedStrategy(work_dir=str(tmp_path), **options)
+    model = strategy._wrap_model(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4))))
+    (norm,) = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    assert type(norm) is kind
+    assert all(isinstance(param, DTensor) for param in norm.parameters())
+
+
+def test_deepspeed_turns_batch_norm_into_one_over_all_processes() -> None:
+    cfg = strategy_config("deepspeed_zero1")
+    cfg.update(sync_bn="torch", train_dataloader=dict(batch_size=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strategies.importlib.util, "find_spec", lambda name: name)
+        runner_for(cfg)
+    assert cfg.strategy.sync_bn == "torch"
+    strategy = object.__new__(DeepSpeedZeroStrategy)  # building one needs deepspeed
+    strategy.dtype, strategy.sync_bn = None, cfg.strategy.sync_bn
+    model = strategy._init_model_weights(nn.Sequential(nn.BatchNorm2d(4)))
+    assert isinstance(next(model.children()), nn.SyncBatchNorm)
+
+
 def test_mistakes() -> None:
+    for launcher in ("none", "pytorch"):
+        with pytest.raises(UserError, match="strategy='fsdp' is no dict: use --strategy NAME"):
+            runner_for(Config(dict(strategy="fsdp", launcher=launcher)))
     with pytest.raises(UserError, match=r"--strategy zero: there are .*ddp, .*zero1"):
         launch.use_strategy(Config(), "zero", STRATEGIES)
     with pytest.raises(UserError, match=r"strategy\.type='ColossalAIStrategy' is unknown"):
