@@ -156,6 +156,12 @@ class ReseededDataset(Dataset):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("dataset", "seed"):
+            super().__setattr__(name, value)
+        else:  # what hooks change, such as mmdet's PipelineSwitchHook, is the other data set's
+            setattr(self.dataset, name, value)
+
     def __len__(self) -> int:
         return len(self.dataset)
 
