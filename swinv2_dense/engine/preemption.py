@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, barrier, get_comm_device, get_world_size
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from swinv2_dense.engine.checkpoint_hook import SafeCheckpointHook
@@ -73,6 +73,9 @@ class PreemptionHook(Hook):
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         # where processes have as many batches each, which is mmengine's default, they can agree after every one
         if getattr(runner.val_dataloader.sampler, "round_up", True) and self._agreed():
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):
+                    hook.after_val_epoch(runner)  # the trained weights are the model's again, not the averaged ones
             self._leave(runner, runner.epoch, runner.iter)
 
     def _leave(self, runner: Runner, epoch: int, iteration: int) -> None:

@@ -14,14 +14,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from mmengine.hooks import Hook
 
 from swinv2_dense.engine import preflight
 from swinv2_dense.engine.preemption import INTERRUPTED_STATUS
+from swinv2_dense.engine.randomness import ReseededDataset
+from swinv2_dense.engine.saved import read_training_state
 from swinv2_dense.errors import UserError
 from tests.engine.toy_run import (
     INTERVAL,
     ITERATIONS,
+    VALIDATED,
     Diary,
+    Validating,
     config,
     die_at,
     kill_self,
@@ -57,10 +63,10 @@ class Run:
         self.options = dict(by_epoch=by_epoch, **options)
         self.reference = _undisturbed(folder, by_epoch)
 
-    def start(self, act: tuple | None = None) -> tuple[int, str]:
+    def start(self, act: tuple | None = None, *hooks: Hook) -> tuple[int, str]:
         cfg = config(self.work_dir, **self.options)
         cfg.randomness = dict(seed=3)
-        return run(cfg, Diary(self.diary, act))
+        return run(cfg, Diary(self.diary, act), *hooks)
 
     def go_on(self) -> str:
         """Resume to the end. The seed is not given again: it is the checkpoint's."""
@@ -114,6 +120,26 @@ def test_terminated(tmp_path: Path, folder: Path, by_epoch: bool, at: int, valid
     assert numbers == list(range(1, ITERATIONS + 1))  # nothing is trained on twice
     (left,) = terminated.work_dir.glob("*.pth")
     assert left.name == (f"epoch_{2}.pth" if by_epoch else f"iter_{ITERATIONS}.pth")
+
+
+def test_terminated_while_averaged_weights_are_validated(tmp_path: Path, folder: Path) -> None:
+    terminated = Run(tmp_path, folder, validated=True, averaged=True)
+    status, output = terminated.start(None, Validating(VALIDATED, terminate_group))
+    assert status == INTERRUPTED_STATUS, output
+    assert len(read_diary(terminated.diary)) == VALIDATED
+    saved = read_training_state(str(terminated.work_dir / f"iter_{VALIDATED}.pth"))
+    name = "head.3.weight"
+    trained, averaged = saved["ema_state_dict"][f"module.{name}"], saved["state_dict"][name]
+    assert not torch.equal(trained, averaged)
+    terminated.go_on()
+
+
+def test_what_hooks_set_is_the_data_sets_own() -> None:
+    inner = SimpleNamespace(pipeline="first")
+    data = ReseededDataset(inner, seed=3)
+    data.pipeline, data.seed = "second", 4
+    assert (inner.pipeline, data.pipeline, data.seed) == ("second", "second", 4)
+    assert not hasattr(inner, "seed")
 
 
 @pytest.mark.parametrize("damage", ["a byte changed", "cut off"])

@@ -71,9 +71,15 @@ class ToyMetric(BaseMetric):
 
 
 def config(
-    work_dir: Path, *, by_epoch: bool = False, workers: int = 0, resume: bool = False, validated: bool = False
+    work_dir: Path,
+    *,
+    by_epoch: bool = False,
+    workers: int = 0,
+    resume: bool = False,
+    validated: bool = False,
+    averaged: bool = False,
 ) -> Config:
-    """``validated``: after every VALIDATED iterations, by readers that stay."""
+    """``validated``: after every VALIDATED iterations, by readers that stay. ``averaged``: of the weights, too."""
     loop = (
         dict(type="EpochBasedTrainLoop", max_epochs=ITERATIONS // BATCHES)
         if by_epoch
@@ -111,6 +117,7 @@ def config(
                     type="CheckpointHook", interval=1 if by_epoch else INTERVAL, by_epoch=by_epoch, max_keep_ckpts=1
                 )
             ),
+            custom_hooks=[dict(type="EMAHook", momentum=0.5)] if averaged else [],
             log_level="WARNING",
             resume=resume,
             experiment_name="toy",
@@ -129,6 +136,17 @@ class Diary(Hook):
             file.write(f"{runner.iter + 1} {float(outputs['loss']).hex()}\n")
         if self.act is not None and self.act[0] == runner.iter + 1:
             self.act[1]()
+
+
+class Validating(Hook):
+    """Does something in the first iteration of the validation after iteration ``at``."""
+
+    def __init__(self, at: int, act: Callable[[], object]) -> None:
+        self.at, self.act = at, act
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if (runner.iter, batch_idx) == (self.at, 0):
+            self.act()
 
 
 def read_diary(path: Path) -> dict[int, float]:
