@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
+
 __all__ = ["draw_amplitudes"]
 
 _MOST_CURVES = 12  # more are thinned out, the first and the last kept
@@ -17,7 +19,7 @@ def draw_amplitudes(curves: Mapping[str, Sequence[float]], depths: Sequence[int]
     """Draw one curve a name, from dark to light, over the blocks of all stages, and write it as a whole or not at all.
 
     Args:
-        curves: average variance behind every block.
+        curves: average variance behind every block; what is not finite or not positive is left out.
         depths: blocks of each stage.
     """
     import matplotlib as mpl
@@ -40,10 +42,12 @@ def draw_amplitudes(curves: Mapping[str, Sequence[float]], depths: Sequence[int]
         axes.text(
             end - depths[stage - 1] / 2 + 0.5, 1.01, f"stage {stage}", transform=axes.get_xaxis_transform(), ha="center"
         )
-    axes.set(xlabel="block", ylabel="average variance of a channel", yscale="log", xlim=(0.5, len(blocks) + 0.5))
+    values = np.concatenate([curves[name] for name in names])
+    values = values[np.isfinite(values) & (values > 0)]  # others have no place on the axis
+    low, high = (values.min(), values.max()) if values.size else (1.0, 1.0)
     # two decades at least, so that a few per cent look like a few per cent
-    low, high = min(map(min, curves.values())), max(map(max, curves.values()))
     axes.set_ylim(min(low / 2, high / 100), max(high * 2, low * 10))
+    axes.set(xlabel="block", ylabel="average variance of a channel", yscale="log", xlim=(0.5, len(blocks) + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize="small")

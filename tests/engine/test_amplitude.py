@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from swinv2_dense.engine.amplitude import AmplitudeHook, watch_blocks
@@ -92,6 +96,37 @@ def test_other_iterations_cost_nothing() -> None:
         hook.before_train_iter(Runner, 0)  # type: ignore[arg-type]
         hook.after_train_iter(Runner, 0)  # type: ignore[arg-type]
     assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [
+        {"overflow": [1.0, math.inf, math.nan], "before": [1.0, 2.0, 3.0]},
+        {"nothing finite": [math.nan, math.inf, math.nan]},
+        {"dead": [0.0, 0.0, 0.0]},
+        {"huge": [1e-38, 1.0, 3e38]},
+    ],
+)
+def test_features_that_are_not_finite_are_left_out(tmp_path: Path, curves: dict[str, list[float]]) -> None:
+    draw_amplitudes(curves, [2, 1], tmp_path / "a.png")
+    assert cv2.imread(str(tmp_path / "a.png")).std() > 0
+
+
+def test_training_goes_on_where_features_are_not_finite(tmp_path: Path) -> None:
+    """And where the history that a resumed run takes from its checkpoint has such values."""
+    model = backbone()
+    shown: dict[str, float] = {}
+    hub = MessageHub("nonfinite")
+    hub.update_info("amplitudes", [[1, [math.nan, math.inf, 1.0]]])
+    visualizer = SimpleNamespace(add_scalars=lambda named, step: shown.update(named))
+    runner: Any = SimpleNamespace(iter=4, model=model, message_hub=hub, visualizer=visualizer, work_dir=str(tmp_path))
+    hook = AmplitudeHook(interval=2)
+    hook.before_train_iter(runner, 0)
+    model(torch.full((1, 3, 32, 32), math.nan))
+    hook.after_train_iter(runner, 0)
+    assert len(shown) == 3 and not any(map(math.isfinite, shown.values()))
+    assert [iteration for iteration, _ in hub.runtime_info["amplitudes"]] == [1, 5]
+    assert (tmp_path / "amplitude.png").exists()
 
 
 def test_picture_is_whole_or_not_there(tmp_path: Path) -> None:
