@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
@@ -68,21 +68,38 @@ class SafeCheckpointHook(CheckpointHook):
             )
 
     def save_now(self, runner: Runner, epoch: int, iteration: int) -> None:
-        """Save outside of the intervals, unless this iteration is saved: ``epoch`` and ``iteration`` are done.
+        """Save on SIGTERM, whatever the interval, unless this iteration is saved: ``epoch`` and ``iteration`` are done.
 
         Of a run that counts epochs it becomes ``interrupted.pth``, which goes when its next checkpoint is there.
+
+        Raises:
+            UserError: in all processes, it could not be written. Names the checkpoint to go on from.
         """
-        if self._saved_iter != iteration:
-            self._write_step(runner, iteration, {"epoch": epoch, "iter": iteration}, interrupted=self.by_epoch)
+        if self._saved_iter == iteration:
+            return
+        meta = {"epoch": epoch, "iter": iteration}
+        problem = self._write_step(runner, iteration, meta, interrupted=self.by_epoch)
+        if problem:
+            latest = self._latest(runner)
+            way = f"go on from {latest} by --resume" if latest else "start anew, as there is no checkpoint yet"
+            raise UserError(f"SIGTERM: {problem}: make room in {self.out_dir}, then {way}")
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
-        if self._local:
-            self._write_step(runner, step, meta)
-        else:
+        if not self._local:
             super()._save_checkpoint_with_step(runner, step, meta)
-        self._saved_iter = meta["iter"]
+            self._saved_iter = meta["iter"]
+            return
+        problem = self._write_step(runner, step, meta)
+        if not problem:
+            return
+        latest = self._latest(runner)
+        problem += f"; {latest} is kept" if latest else "; there is no checkpoint yet"
+        if meta["iter"] >= runner.max_iters:
+            raise UserError(f"{problem}: make room in {self.out_dir}, then go on by --resume")
+        runner.logger.error(f"{problem}, and training goes on: make room in {self.out_dir}")
 
-    def _write_step(self, runner: Runner, step: int, meta: dict[str, Any], interrupted: bool = False) -> None:
+    def _write_step(self, runner: Runner, step: int, meta: dict[str, Any], interrupted: bool = False) -> str | None:
+        """Returns in all processes what kept one of them from writing its part, or None."""
         name = _INTERRUPTED if interrupted else self.filename_tmpl.format(step)
         path = Path(self.out_dir, name)
         kept = list(getattr(self, "keep_ckpt_ids", ()))
@@ -95,33 +112,33 @@ class SafeCheckpointHook(CheckpointHook):
         self.last_ckpt = str(path)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
         options = {"save_optimizer": self.save_optimizer, "save_param_scheduler": self.save_param_scheduler}
+        problem = None
         try:
             # All processes take part, as the state may be spread over them; the first one's disk has the file.
             runner.save_checkpoint(self.out_dir, name, meta=meta, by_epoch=self.by_epoch, **options, **self.args)
             if is_main_process():
                 replace_text(Path(runner.work_dir, LAST), str(path))
         except OSError as error:
+            problem = f"checkpoint {path} could not be written ({error.strerror or error})"
+        problem = next(filter(None, all_gather_object(problem)), None)
+        if problem:
             self.last_ckpt = before
             if self.max_keep_ckpts > 0:
                 self._keep(runner, kept)
-            self._tell_failure(runner, path, error, final=meta["iter"] >= runner.max_iters)
-            return
+            return problem
         self._saved_iter = meta["iter"]
         if is_main_process():
             stale = [Path(self.out_dir, self.filename_tmpl.format(number)) for number in outdated]
             for old in [*stale, *([] if interrupted else [Path(self.out_dir, _INTERRUPTED)])]:
                 remove(old)
+        return None
+
+    def _latest(self, runner: Runner) -> str | None:
+        return self.last_ckpt or (runner._load_from if runner._resume else None)
 
     def _keep(self, runner: Runner, steps: list[int]) -> None:
         self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
         runner.message_hub.update_info("keep_ckpt_ids", steps)
-
-    def _tell_failure(self, runner: Runner, path: Path, error: OSError, final: bool) -> None:
-        kept = f"{self.last_ckpt} is kept" if self.last_ckpt else "there is no checkpoint yet"
-        problem = f"checkpoint {path} could not be written ({error.strerror or error}); {kept}"
-        if final:
-            raise UserError(f"{problem}: make room in {path.parent}, then go on by --resume") from error
-        runner.logger.error(f"{problem}, and training goes on: make room in {path.parent}")
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         """mmengine's removes the best checkpoint before it writes the better one. It is not shown the former here."""

@@ -122,6 +122,27 @@ def test_terminated(tmp_path: Path, folder: Path, by_epoch: bool, at: int, valid
     assert left.name == (f"epoch_{2}.pth" if by_epoch else f"iter_{ITERATIONS}.pth")
 
 
+def _fill_disk_and_terminate() -> None:
+    limit_files(40_000)
+    terminate_group()
+
+
+@pytest.mark.parametrize("at", [INTERVAL - 1, INTERVAL + 2])
+def test_terminated_with_the_disk_full(tmp_path: Path, folder: Path, at: int) -> None:
+    terminated = Run(tmp_path, folder)
+    status, output = terminated.start((at, _fill_disk_and_terminate))
+    assert status == 1
+    assert "saved after" not in output and "training goes on" not in output
+    error = output.splitlines()[-1]
+    assert error.startswith("error: SIGTERM: checkpoint ") and f"iter_{at}.pth could not be written" in error
+    if at < INTERVAL:
+        assert error.endswith("start anew, as there is no checkpoint yet")
+        return
+    assert error.endswith(f"go on from {terminated.work_dir / f'iter_{INTERVAL}.pth'} by --resume")
+    terminated.go_on()
+    assert terminated.resumed_at() == INTERVAL
+
+
 def test_terminated_while_averaged_weights_are_validated(tmp_path: Path, folder: Path) -> None:
     terminated = Run(tmp_path, folder, validated=True, averaged=True)
     status, output = terminated.start(None, Validating(VALIDATED, terminate_group))
