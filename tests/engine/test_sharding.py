@@ -7,6 +7,7 @@ same normalisation of every loss included. The samplers of boxes take all there 
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,15 @@ def test_as_one_process(root: Path, alone: dict[int, dict[str, float]], strategy
     assert status == [0, 0], output
     for rank in range(2):
         assert read_losses(root / strategy, rank) == before[rank]
+    assert_went_on(root / strategy)
+
+
+def assert_went_on(folder: Path) -> None:
+    """Losses are appended: the iterations after the checkpoint are there twice, and so were done again."""
+    for rank in range(2):
+        lines = (folder / f"losses_{rank}.jsonl").read_text().splitlines()
+        assert len(lines) == ITERATIONS + ITERATIONS - SAVED
+    assert (folder / f"iter_{ITERATIONS}.pth").exists()
 
 
 def test_fsdp_in_bfloat16_trains_and_validates(root: Path, alone: dict[int, dict[str, float]]) -> None:
@@ -139,6 +149,7 @@ def test_deepspeed(root: Path, alone: dict[int, dict[str, float]], stage: int) -
     for rank in range(2):
         for iteration, losses in before[rank].items():
             assert losses == pytest.approx(alone[2 * iteration - 1 + rank], abs=1e-4, rel=1e-4)
+    shutil.rmtree(root / name / f"iter_{ITERATIONS}.pth")
     (root / name / "last_checkpoint").write_text(str(root / name / f"iter_{SAVED}.pth"))
     cfg.update(resume=True, load_from=None)
     status, output = train(cfg, 2)
@@ -146,3 +157,4 @@ def test_deepspeed(root: Path, alone: dict[int, dict[str, float]], stage: int) -
     for rank in range(2):
         for iteration, losses in read_losses(root / name, rank).items():
             assert losses == pytest.approx(before[rank][iteration], abs=1e-4, rel=1e-4)
+    assert_went_on(root / name)
