@@ -81,11 +81,14 @@ class Plan:
         in_update = _need(placed, 1, placed.update, 0.0, 0.0)
         return max(in_step, in_update, key=lambda need: need.total)
 
-    def fewest_devices(self, way: Way, memory: float) -> int | None:
-        """The least number of devices of ``memory`` bytes that will do, or None."""
+    def fewest_devices(self, way: Way, memory: float, least: int = 1) -> int | None:
+        """The least number of devices of ``memory`` bytes that will do, ``least`` or more, or None. Two may need more
+        than one does, which sends nothing; from two on none needs more than fewer do."""
+        if self.need(way, least).total <= memory:
+            return least
         if self.need(way, MOST_DEVICES).total > memory:
             return None
-        low, high = 1, MOST_DEVICES
+        low, high = least + 1, MOST_DEVICES
         while low < high:
             middle = (low + high) // 2
             low, high = (low, middle) if self.need(way, middle).total <= memory else (middle + 1, high)

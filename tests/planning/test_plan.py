@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from mmengine.config import Config
 pytest.importorskip("mmdet", reason="detectors need the det extra")
 
 from swinv2_dense.errors import UserError
-from swinv2_dense.planning import GIB, Plan, Way, flags, input_size, make_plan, summary
+from swinv2_dense.planning import GIB, Plan, Way, flags, input_size, make_plan, summary, table
 from swinv2_dense.planning.sharding import STRATEGIES, Weights, place, weigh
 from swinv2_dense.planning.step import PRECISIONS, build
 from tests.tools.tiny import mistake, tool
@@ -89,13 +90,43 @@ def test_checkpointing_and_half_precision_hold_less(small: Plan) -> None:
 
 def test_the_summary_names_what_to_change(small: Plan) -> None:
     assert small.with_cp is False
-    assert flags(small, Way("zero1", "amp", True)) == (
+    assert flags(small, Way("zero1", "amp", True), 2) == (
         "--strategy zero1 --amp --cfg-options model.backbone.with_cp=True"
     )
-    assert flags(small, Way("fsdp", "blocks", False)) == "--strategy fsdp"
-    assert flags(small, Way("fsdp", "fp32", False)).endswith("--cfg-options strategy.mixed_precision=None")
+    assert flags(small, Way("fsdp", "blocks", False), 2) == "--strategy fsdp"
+    assert flags(small, Way("fsdp", "fp32", False), 2).endswith("--cfg-options strategy.mixed_precision=None")
     assert "  ddp fits 2 GPUs: --strategy ddp" in summary(small, 2, 100 * GIB)
     assert "  ddp does not fit, however many GPUs there are" in summary(small, 2, 0.1 * GIB)
+
+
+def test_one_device_may_do_where_two_do_not(small: Plan) -> None:
+    way = Way("ddp", "fp32", True)
+    one, two = small.need(way, 1).total, small.need(way, 2).total
+    assert one < two == small.need(way, 64).total  # gradients lie in their buckets from the beginning
+    least = min(small.need(way, 1).total for way in small.ways() if way.strategy == "ddp")
+    together = min(small.need(way, 2).total for way in small.ways() if way.strategy == "ddp")
+    assert least < together
+    memory = (least + together) / 2
+    assert small.fewest_devices(way, (one + two) / 2) == 1
+    assert small.fewest_devices(way, (one + two) / 2, least=2) is None
+    assert "  ddp fits 1 GPU alone" in summary(small, 8, memory)[1]
+    _, line = summary(small, 1, memory)
+    assert line.startswith("  ddp fits 1 GPU") and "alone" not in line
+
+
+def test_one_device_has_nothing_to_share(small: Plan) -> None:
+    rows = table(small, 1, 100 * GIB)
+    assert set(rows.columns[0].cells) == {"ddp"}
+    assert rows.title == "GiB on 1 GPU at the worst moment"
+    assert summary(small, 1, 100 * GIB)[1:] == ["  ddp fits 1 GPU"]
+    assert flags(small, Way("ddp", "amp", True), 1) == "--amp --cfg-options model.backbone.with_cp=True"
+    least = min(small.need(way, 1).total for way in small.ways() if way.strategy == "ddp")
+    ddp, zero1, *_ = summary(small, 1, 0.99 * least)[1:]  # then the others are told, but none as if for one
+    assert ddp == "  ddp does not fit, however many GPUs there are"
+    assert re.match(r"  zero1 needs \d+ GPUs: --strategy zero1 --amp", zero1)
+    strategies, *_, starts = (list(column.cells) for column in table(small, 8, 100 * GIB).columns)
+    froms = dict(zip(strategies, starts, strict=True))
+    assert (froms["ddp"], froms["fsdp"]) == ("1 GPU", "2 GPUs")
 
 
 def test_giant_at_1536_fits_40_gib() -> None:
