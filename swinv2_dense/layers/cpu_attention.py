@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from swinv2_dense.layers.log_cpb import add_rows_to_strips, at_least_float32, bias_of_rows, bias_strips
-from swinv2_dense.layers.windows import Kind
+from swinv2_dense.layers.windows import Kind, windows_of
 
-__all__ = ["cpu_attention", "groups", "inverse_norm", "windows_of"]
+__all__ = ["cpu_attention", "groups", "unit_qk"]
 
 # Logits of a group, for each thread. Of 2^17 to 2^21 the fastest: one pass after the other finds them in the cache.
 GROUP_ENTRIES = 2**19
@@ -32,21 +32,19 @@ _LN2 = math.log(2)
 _EPS = 1e-6
 
 
-def inverse_norm(x: Tensor) -> Tensor:
+def _inverse_norm(x: Tensor) -> Tensor:
     """1 / |x| over the last axis, in float32 or wider, keepdim. A zero vector (a padding token's key) has a zero
     gradient: ``F.normalize`` would give it 1/eps, which is infinite in float16."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=at_least_float32(x))
     return torch.where(norm > 0, norm.clamp_min(_EPS).reciprocal(), 0)
 
 
-def windows_of(tokens: Tensor, kinds: Sequence[Kind]) -> Iterator[Tensor]:
-    """T x H x D, in ``partition``'s order (``windows.py``) -> n x H x N x D of every kind, views."""
-    batch = tokens.shape[0] // sum(kind.windows * kind.tokens for kind in kinds)
-    row = 0
-    for kind in kinds:
-        rows = tokens.narrow(0, row, batch * kind.windows * kind.tokens)
-        yield rows.unflatten(0, (-1, kind.tokens)).transpose(1, 2)
-        row += rows.shape[0]
+def unit_qk(qkv: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """T x 3 x H x D -> unit queries over tau, unit keys, values, each T x H x D in qkv's dtype."""
+    q, k, v = qkv.unbind(1)
+    inverse = _inverse_norm(qkv[:, :2])
+    q = (q * (inverse[:, 0] * scale[:, None])).to(v.dtype)
+    return q, (k * inverse[:, 1]).to(v.dtype), v
 
 
 def cpu_attention(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind]) -> Tensor:
@@ -124,11 +122,8 @@ def _logits_like(queries: Tensor, keys: int, buffers: list[Tensor]) -> tuple[Ten
 
 def _forward(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind]) -> tuple[Tensor, Tensor]:
     """The output T x H x D, and the log-sum-exp of every row of logits, T x H x 1."""
-    q, k, v = qkv.unbind(1)
-    inverse = inverse_norm(qkv[:, :2])
-    q = (q * (inverse[:, 0] * scale[:, None])).to(v.dtype)
-    k = (k * inverse[:, 1]).to(v.dtype)
-    out, lse = torch.empty_like(q), torch.empty_like(inverse[:, 0])
+    q, k, v = unit_qk(qkv, scale)
+    out, lse = torch.empty_like(q), q.new_empty(*q.shape[:2], 1, dtype=at_least_float32(q))
     entries = GROUP_ENTRIES * torch.get_num_threads()
     for kind, *views in zip(kinds, *(windows_of(t, kinds) for t in (q, k, v, out, lse)), strict=True):
         q, k, v, out_nHND, lse_nHN1 = views
@@ -153,13 +148,14 @@ def _backward(
 
     Both subtractions, that of the row sums and that of the log-sum-exp in P, are one more column: [Q, -lse] [K, 1]'.
     """
-    inverse = inverse_norm(qkv[:, :2])
+    inverse = _inverse_norm(qkv[:, :2])
     scale = scale[:, None, None].to(lse.dtype)
     grad_out = grad_out.view(out.shape)
     minus_delta = -(grad_out.to(lse.dtype) * out).sum(-1, keepdim=True)
     grad_qkv, grad_scale, grad_table = torch.empty_like(qkv), torch.zeros_like(scale), torch.zeros_like(table)
     table = table.detach().requires_grad_()
     entries = GROUP_ENTRIES * torch.get_num_threads()
+    buffers: list[Tensor] = []
     tensors = (*qkv.unbind(1), *inverse.unbind(1), lse / -_LN2, grad_out, minus_delta, *grad_qkv.unbind(1))
     for kind, *views in zip(kinds, *(windows_of(t, kinds) for t in tensors), strict=True):
         q, k, v, q_inverse, k_inverse, minus_lse, do, minus_delta_nHN1, *grad_views = views
@@ -170,7 +166,6 @@ def _backward(
         with torch.enable_grad():
             strips = bias_strips(table, kind.shape)
         scaled, grad_strips = strips.detach().to(lse.dtype) / _LN2, torch.zeros_like(strips, dtype=lse.dtype)
-        buffers: list[Tensor] = []
         for (h, windows), rows in product(groups(len(q), q.shape[1], entries // kind.tokens**2), _rows(kind, entries)):
             bias = bias_of_rows(scaled[h], kind.shape, rows)
             queries, seen = _queries(rows, kind), float(rows.start > 0)

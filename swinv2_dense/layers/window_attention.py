@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swinv2_dense.layers.cpu_attention import cpu_attention, groups, inverse_norm, windows_of
+from swinv2_dense.layers.cpu_attention import cpu_attention, groups, unit_qk
 from swinv2_dense.layers.log_cpb import LogCPB, at_least_float32, expand_bias
 from swinv2_dense.layers.patch import pad_to_multiple
-from swinv2_dense.layers.windows import Kind, WindowGrid, merge, partition, window_grid
+from swinv2_dense.layers.windows import Kind, WindowGrid, merge, partition, window_grid, windows_of
 
 __all__ = ["WindowAttention", "cosine_attention", "cosine_attention_plain"]
 
@@ -63,7 +63,7 @@ def cosine_attention(
 def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind]) -> Tensor:
     """:func:`cosine_attention` by torch's fused kernel and its gradients."""
     out = []
-    for kind, q_nHND, k_nHND, v_nHND in zip(kinds, *(windows_of(t, kinds) for t in _unit_qk(qkv, scale)), strict=True):
+    for kind, q_nHND, k_nHND, v_nHND in zip(kinds, *(windows_of(t, kinds) for t in unit_qk(qkv, scale)), strict=True):
         bias = expand_bias(table, kind.shape).to(q_nHND.dtype)[None]
         entries = FUSED_ENTRIES if torch.is_grad_enabled() and table.requires_grad else q_nHND.shape[0] * bias.numel()
         by_heads = []
@@ -79,20 +79,12 @@ def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Seq
     return _tokens_of(out)
 
 
-def _unit_qk(qkv: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """T x 3 x H x D -> unit queries over tau, unit keys, values, each T x H x D in qkv's dtype."""
-    q, k, v = qkv.unbind(1)
-    inverse = inverse_norm(qkv[:, :2])
-    q = (q * (inverse[:, 0] * scale[:, None])).to(v.dtype)
-    return q, (k * inverse[:, 1]).to(v.dtype), v
-
-
 def cosine_attention_plain(
     qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind], *, dropout: float = 0.0
 ) -> Tensor:
     """:func:`cosine_attention` by the formula, holding every n x H x N x N matrix. The reference for the fast ways."""
     out = []
-    for kind, q_nHND, k_nHND, v_nHND in zip(kinds, *(windows_of(t, kinds) for t in _unit_qk(qkv, scale)), strict=True):
+    for kind, q_nHND, k_nHND, v_nHND in zip(kinds, *(windows_of(t, kinds) for t in unit_qk(qkv, scale)), strict=True):
         logits = q_nHND @ k_nHND.mT + expand_bias(table, kind.shape)
         out.append(F.dropout(logits.softmax(-1), dropout).to(v_nHND.dtype) @ v_nHND)
     return _tokens_of(out)

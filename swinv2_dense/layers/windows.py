@@ -12,7 +12,7 @@ multiple of an even window), so a map has few *kinds* of window, and all windows
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Kind", "Piece", "WindowGrid", "merge", "partition", "window_grid"]
+__all__ = ["Kind", "Piece", "WindowGrid", "merge", "partition", "window_grid", "windows_of"]
 
 
 @dataclass(frozen=True)
@@ -169,3 +169,13 @@ def merge(tokens: Tensor, grid: WindowGrid, batch: int) -> Tensor:
     if grid.is_one_window:
         return tokens.reshape(batch, *grid.size, -1)
     return _Merge.apply(tokens, grid, batch) if torch.is_grad_enabled() else _scatter(tokens.contiguous(), grid, batch)
+
+
+def windows_of(tokens: Tensor, kinds: Sequence[Kind]) -> Iterator[Tensor]:
+    """T x H x D, in :func:`partition`'s order -> n x H x N x D of every kind, views."""
+    batch = tokens.shape[0] // sum(kind.windows * kind.tokens for kind in kinds)
+    row = 0
+    for kind in kinds:
+        rows = tokens.narrow(0, row, batch * kind.windows * kind.tokens)
+        yield rows.unflatten(0, (-1, kind.tokens)).transpose(1, 2)
+        row += rows.shape[0]
