@@ -17,10 +17,7 @@ from torch import Tensor, nn
 
 __all__ = [
     "LogCPB",
-    "add_rows_to_strips",
     "at_least_float32",
-    "bias_of_rows",
-    "bias_strips",
     "expand_bias",
     "log_coordinates",
 ]
@@ -53,40 +50,16 @@ def _centre(table: Tensor, shape: tuple[int, ...]) -> Tensor:
     return table
 
 
-def bias_strips(table: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The bias with its first axis still an offset, what :func:`bias_of_rows` reads: a (2W_1 - 1)th of the pairs' cost.
-
-    H x (2W_1 - 1) x ... -> H x M x (2w_1 - 1)M for windows of ``shape`` <= W, M = prod(shape[1:]).
-    """
-    # Read backwards, the table is a row on which query i sees its keys as the w entries from w - 1 - i on.
-    strips = _centre(table, shape).flip(tuple(range(1, len(shape) + 1)))
-    heads, queries, keys = table.shape[0], 1, 1
-    for w in reversed(shape[1:]):
-        strips = strips.reshape(heads, -1, 2 * w - 1, queries, keys).unfold(2, w, 1).flip(2).transpose(-1, -2)
-        queries, keys = w * queries, w * keys
-    return strips.reshape(heads, -1, queries, keys).transpose(1, 2).reshape(heads, queries, -1)
-
-
-def bias_of_rows(strips: Tensor, shape: tuple[int, ...], rows: slice) -> Tensor:
-    """Bias between the queries of some ``rows``, along the first axis of a window, and all keys.
-
-    Returns H x RM x N, R the number of rows; entry (i, j) is the table's at offset position(i) - position(j).
-    """
-    windows = strips.unfold(2, math.prod(shape), strips.shape[1])  # H, M, row backwards, N: a view
-    rows = slice(shape[0] - rows.stop, shape[0] - rows.start)
-    return windows[:, :, rows].transpose(1, 2).flip(1).flatten(1, 2)
-
-
-def add_rows_to_strips(rows_grad: Tensor, shape: tuple[int, ...], rows: slice, strips: Tensor) -> None:
-    """:func:`bias_of_rows` transposed: add the gradient H x RM x N of a bias to that of its ``strips``, in place."""
-    windows = strips.unfold(2, math.prod(shape), strips.shape[1])
-    for row, grad in zip(range(rows.start, rows.stop), rows_grad.split(strips.shape[1], 1), strict=True):
-        windows[:, :, shape[0] - 1 - row].add_(grad)
-
-
 def expand_bias(table: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Bias of every pair of tokens, H x N x N, N = prod(``shape``), from the table of offsets."""
-    return bias_of_rows(bias_strips(table, shape), shape, slice(0, shape[0]))
+    """Bias of every pair of tokens in a window of ``shape`` <= W, H x N x N, N = prod(``shape``), from the table of
+    offsets H x (2W_1 - 1) x ...; entry (i, j) is the table's at position(i) - position(j)."""
+    # Read backwards, the table is a row on which query i sees its keys as the w entries from w - 1 - i on.
+    bias = _centre(table, shape).flip(tuple(range(1, len(shape) + 1)))
+    heads, queries, keys = table.shape[0], 1, 1
+    for w in reversed(shape):
+        bias = bias.reshape(heads, -1, 2 * w - 1, queries, keys).unfold(2, w, 1).flip(2).transpose(-1, -2)
+        queries, keys = w * queries, w * keys
+    return bias.reshape(heads, queries, keys)
 
 
 class LogCPB(nn.Sequential):

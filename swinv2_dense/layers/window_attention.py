@@ -1,97 +1,129 @@
 """Scaled cosine attention inside windows, equation 2: ``softmax(cos(q, k) / tau + B) v``.
 
-Windows come as a list of tokens, kind after kind (see ``windows.py``); how many axes the map had is no concern here.
 There is one formula and three ways to evaluate it, chosen in :func:`cosine_attention`:
 
 - :func:`cosine_attention_plain`, the formula as the paper writes it: the reference, and what attention dropout needs;
-- torch's fused kernel and its own gradients, on accelerators and for the compiler, in training a group of windows after
-  another (section 3.5): the kernel writes the bias's gradient out for every window before it is summed;
-- :func:`~swinv2_dense.layers.cpu_attention.cpu_attention` on the CPU, in both directions.
+- :func:`cosine_attention_fused`, torch's fused kernel and its own gradients, on accelerators, in training a group of
+  windows after another (section 3.5): the kernel writes the bias's gradient out for every window before it is summed;
+- :func:`~swinv2_dense.layers.cpu_attention.cpu_attention`, this package's own kernel, on CPUs.
 
-Shapes: T all tokens, n windows of one kind, N tokens of a window, H heads, D channels of a head, C = H * D.
+How many axes the maps have is the concern of ``windows.py`` alone.
+
+Shapes: B maps of *size tokens, T tokens in all, n windows of one kind, N tokens of a window, H heads, D channels of a
+head, C = H * D.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swinv2_dense.layers.cpu_attention import cpu_attention, groups, unit_qk
+from swinv2_dense.layers.cpu_attention import cpu_attention
 from swinv2_dense.layers.log_cpb import LogCPB, at_least_float32, expand_bias
+from swinv2_dense.layers.native import library
 from swinv2_dense.layers.patch import pad_to_multiple
-from swinv2_dense.layers.windows import Kind, WindowGrid, merge, partition, window_grid, windows_of
+from swinv2_dense.layers.windows import WindowGrid, merge, partition, window_grid, windows_of
 
-__all__ = ["WindowAttention", "cosine_attention", "cosine_attention_plain"]
+__all__ = ["WindowAttention", "cosine_attention", "cosine_attention_fused", "cosine_attention_plain"]
 
 # Logits of a group of windows when the fused kernel gives their bias a gradient: 1 GiB in float32. At 1536 x 1536 with
 # windows of 32 the first stage of SwinV2-G has nine times as many. A single window and head is never divided.
 FUSED_ENTRIES = 2**28
 
-
-def _tokens_of(windows: Sequence[Tensor]) -> Tensor:
-    """The way back: n x H x N x D of every kind -> T x C."""
-    parts = [w.transpose(1, 2).reshape(-1, w.shape[1] * w.shape[3]) for w in windows]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+_EPS = 1e-6
 
 
-def cosine_attention(
-    qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind], *, dropout: float = 0.0
-) -> Tensor:
-    """Attention of all windows of a batch of maps.
+def cosine_attention(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid, *, dropout: float = 0.0) -> Tensor:
+    """Attention of every token of a batch of maps to the tokens of its window.
 
     Args:
-        qkv: T x 3 x H x D, tokens in the order of :func:`~swinv2_dense.layers.windows.partition`.
+        qkv: B x *size x 3 x H x D.
         scale: H, 1 / tau.
         table: position bias of every offset, H x (2W_1 - 1) x ....
-        kinds: the kinds of window of one map.
+        grid: how a map is cut into windows.
         dropout: of the attention weights.
 
     Returns:
-        T x C, in qkv's dtype.
+        B x *size x C, in qkv's dtype.
     """
     if dropout:
-        return cosine_attention_plain(qkv, scale, table, kinds, dropout=dropout)
-    if qkv.device.type == "cpu" and not torch.compiler.is_compiling():
-        return cpu_attention(qkv, scale, table, kinds)
-    return cosine_attention_fused(qkv, scale, table, kinds)
+        return cosine_attention_plain(qkv, scale, table, grid, dropout=dropout)
+    if qkv.device.type == "cpu" and not torch.compiler.is_exporting() and library() is not None:
+        return cpu_attention(qkv, scale, table, grid)
+    return cosine_attention_fused(qkv, scale, table, grid)
 
 
-def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind]) -> Tensor:
+def _unit(x: Tensor) -> Tensor:
+    """x / |x| over the last axis, in float32 or wider. A zero vector (a padding token's key) stays, with a zero
+    gradient: ``F.normalize`` would give it 1/eps, which is infinite in float16."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=at_least_float32(x))
+    return x * torch.where(norm > 0, norm.clamp_min(_EPS).reciprocal(), 0)
+
+
+class _Attend(Protocol):
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """n x H x N x D, with queries over tau and keys of unit length, and H x N x N -> n x H x N x D."""
+
+
+def _by_kind(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid, attend: _Attend) -> Tensor:
+    """``attend`` for the windows of every kind in turn."""
+    tokens = partition(qkv.flatten(-3), grid).unflatten(-1, qkv.shape[-3:])
+    q, k, v = tokens.unbind(1)
+    q, k = (_unit(q) * scale[:, None]).to(v.dtype), _unit(k).to(v.dtype)
+    parts = []
+    for kind, q_nHND, k_nHND, v_nHND in zip(grid.kinds, *(windows_of(t, grid.kinds) for t in (q, k, v)), strict=True):
+        out_nHND = attend(q_nHND, k_nHND, v_nHND, expand_bias(table, kind.shape))
+        parts.append(out_nHND.transpose(1, 2).reshape(-1, out_nHND.shape[1] * out_nHND.shape[3]))
+    return merge(parts[0] if len(parts) == 1 else torch.cat(parts), grid, len(qkv))
+
+
+def _groups(n: int, heads: int, room: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Some heads, and for these the windows, so that a group has ``room`` pairs of the two, or a single one."""
+    heads_at_once = min(heads, max(1, room))
+    windows_at_once = max(1, room // heads_at_once)
+    windows = [slice(i, i + windows_at_once) for i in range(0, n, windows_at_once)]
+    for h in range(0, heads, heads_at_once):
+        yield slice(h, h + heads_at_once), windows
+
+
+def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid) -> Tensor:
     """:func:`cosine_attention` by torch's fused kernel and its gradients."""
-    out = []
-    for kind, q_nHND, k_nHND, v_nHND in zip(kinds, *(windows_of(t, kinds) for t in unit_qk(qkv, scale)), strict=True):
-        bias = expand_bias(table, kind.shape).to(q_nHND.dtype)[None]
-        entries = FUSED_ENTRIES if torch.is_grad_enabled() and table.requires_grad else q_nHND.shape[0] * bias.numel()
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        bias = bias.to(q.dtype)[None]
+        bias_wants_grad = torch.is_grad_enabled() and table.requires_grad
+        room = FUSED_ENTRIES // bias[0, 0].numel() if bias_wants_grad else len(q) * q.shape[1]
         by_heads = []
-        for h, windows in groups(len(q_nHND), q_nHND.shape[1], entries // kind.tokens**2):
+        for h, windows in _groups(len(q), q.shape[1], room):
             of_windows = [
-                F.scaled_dot_product_attention(
-                    q_nHND[w, h], k_nHND[w, h], v_nHND[w, h], attn_mask=bias[:, h], scale=1.0
-                )
+                F.scaled_dot_product_attention(q[w, h], k[w, h], v[w, h], attn_mask=bias[:, h], scale=1.0)
                 for w in windows
             ]
             by_heads.append(of_windows[0] if len(of_windows) == 1 else torch.cat(of_windows))
-        out.append(by_heads[0] if len(by_heads) == 1 else torch.cat(by_heads, dim=1))
-    return _tokens_of(out)
+        return by_heads[0] if len(by_heads) == 1 else torch.cat(by_heads, dim=1)
+
+    return _by_kind(qkv, scale, table, grid, attend)
 
 
 def cosine_attention_plain(
-    qkv: Tensor, scale: Tensor, table: Tensor, kinds: Sequence[Kind], *, dropout: float = 0.0
+    qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid, *, dropout: float = 0.0
 ) -> Tensor:
     """:func:`cosine_attention` by the formula, holding every n x H x N x N matrix. The reference for the fast ways."""
-    out = []
-    for kind, q_nHND, k_nHND, v_nHND in zip(kinds, *(windows_of(t, kinds) for t in unit_qk(qkv, scale)), strict=True):
-        logits = q_nHND @ k_nHND.mT + expand_bias(table, kind.shape)
-        out.append(F.dropout(logits.softmax(-1), dropout).to(v_nHND.dtype) @ v_nHND)
-    return _tokens_of(out)
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        weights = (q @ k.mT + bias).softmax(-1)
+        return F.dropout(weights, dropout).to(v.dtype) @ v
+
+    return _by_kind(qkv, scale, table, grid, attend)
 
 
 class WindowAttention(nn.Module):
-    """Window attention of a block: partition, qkv, cosine attention, projection, merge.
+    """Window attention of a block: qkv, cosine attention inside windows, projection.
 
     Args:
         dim: channels C, ``heads`` times D.
@@ -132,7 +164,7 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same."""
-        batch, size = x.shape[0], x.shape[1:-1]
+        size = x.shape[1:-1]
         if self.pad_attention == "zeros":
             # an axis within one window is never padded: its window shrinks to it
             x = pad_to_multiple(x, tuple(map(min, size, self.window)), first_axis=1)
@@ -141,15 +173,14 @@ class WindowAttention(nn.Module):
         bias = None
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv_TC = F.linear(partition(x, grid), self.qkv.weight, bias)
-        out_TC = cosine_attention(
-            qkv_TC.unflatten(-1, (3, self.heads, -1)),
+        x = cosine_attention(
+            F.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1)),
             self.logit_scale.flatten().to(at_least_float32(self.logit_scale)).clamp(max=math.log(100)).exp(),
             self.cpb_mlp.table(grid.window),
-            grid.kinds,
+            grid,
             dropout=self.attn_drop if self.training else 0.0,
         )
-        x = merge(self.proj_drop(self.proj(out_TC)), grid, batch)
+        x = self.proj_drop(self.proj(x))
         for axis, s in enumerate(size, start=1):
             x = x.narrow(axis, 0, s)
         return x

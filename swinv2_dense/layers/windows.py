@@ -56,6 +56,7 @@ class WindowGrid:
 
     size: tuple[int, ...]
     window: tuple[int, ...]
+    shifted: bool
     kinds: tuple[Kind, ...]
 
     @property
@@ -83,7 +84,7 @@ def _window_grid(size: tuple[int, ...], window: tuple[int, ...], shifted: bool) 
     for shape in product(*axes):
         runs = product(*(cells[length] for cells, length in zip(axes, shape, strict=True)))
         kinds.append(Kind(shape, tuple(Piece(*zip(*run, strict=True)) for run in runs)))
-    return WindowGrid(size, tuple(map(min, size, window)), tuple(kinds))
+    return WindowGrid(size, tuple(map(min, size, window)), shifted, tuple(kinds))
 
 
 def window_grid(size: tuple[int, ...], window: tuple[int, ...], *, shifted: bool) -> WindowGrid:

@@ -10,15 +10,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from swinv2_dense.layers import (
     WindowAttention,
+    WindowGrid,
     cosine_attention,
     cosine_attention_plain,
-    cpu_attention,
     window_attention,
     window_grid,
 )
+from swinv2_dense.layers.cpu_attention import cpu_attention
 
 HEADS, DIM = 2, 8
 
@@ -93,38 +95,119 @@ def test_attention_equals_loops_over_tokens(
     torch.testing.assert_close(attn(x), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("attend", [cosine_attention, window_attention.cosine_attention_fused])
+def drawn(size: tuple[int, ...], window: tuple[int, ...], heads: int, channels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """qkv of two maps, scale and table of biases."""
+    qkv = torch.randn(2, *size, 3, heads, channels, dtype=torch.float64, requires_grad=True)
+    scale = torch.linspace(3, 40, heads, dtype=torch.float64, requires_grad=True)
+    table = torch.randn(heads, *(2 * w - 1 for w in window), dtype=torch.float64, requires_grad=True)
+    return qkv, scale, table
+
+
+def assert_equals_the_formula(attend: Callable[..., Tensor], inputs: tuple[Tensor, ...], grid: WindowGrid) -> None:
+    """Output and gradients."""
+    fast, plain = attend(*inputs, grid), cosine_attention_plain(*inputs, grid)
+    torch.testing.assert_close(fast, plain)
+    grad = torch.randn_like(fast)
+    for a, b in zip(torch.autograd.grad(fast, inputs, grad), torch.autograd.grad(plain, inputs, grad)):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("entries", [1, 40, 600, 2**20])
 @pytest.mark.parametrize(("size", "window"), [((6, 8), (4, 4)), ((3, 4, 5), (2, 3, 4))])
 def test_fused_gradients_equal_those_of_the_formula_whatever_the_group(
-    monkeypatch: pytest.MonkeyPatch,
-    size: tuple[int, ...],
-    window: tuple[int, ...],
-    entries: int,
-    attend: Callable[..., Tensor],
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, ...], window: tuple[int, ...], entries: int
 ) -> None:
-    monkeypatch.setattr(cpu_attention, "GROUP_ENTRIES", entries)
     monkeypatch.setattr(window_attention, "FUSED_ENTRIES", entries)
-    grid = window_grid(size, window, shifted=True)
-    qkv = torch.randn(2 * math.prod(size), 3, HEADS, 4, dtype=torch.float64, requires_grad=True)
-    scale = torch.tensor([3.0, 40.0], dtype=torch.float64, requires_grad=True)
-    table = torch.randn(HEADS, *(2 * w - 1 for w in window), dtype=torch.float64, requires_grad=True)
-    fast = attend(qkv, scale, table, grid.kinds)
-    plain = cosine_attention_plain(qkv, scale, table, grid.kinds)
-    torch.testing.assert_close(fast, plain)
-    grad = torch.randn_like(fast)
-    for a, b in zip(
-        torch.autograd.grad(fast, (qkv, scale, table), grad), torch.autograd.grad(plain, (qkv, scale, table), grad)
-    ):
-        torch.testing.assert_close(a, b)
+    inputs = drawn(size, window, HEADS, 4)
+    assert_equals_the_formula(window_attention.cosine_attention_fused, inputs, window_grid(size, window, shifted=True))
+
+
+# Channels and tokens that fill vectors, tiles and blocks of keys, and that do not; windows of every rank.
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("size", "window", "heads", "channels"),
+    [
+        ((8, 8), (8, 8), 3, 32),
+        ((6, 8), (4, 4), 1, 4),
+        ((13, 17), (7, 5), 2, 20),
+        ((27, 25), (25, 25), 1, 8),  # 625 tokens: more than a block
+        ((40,), (12,), 2, 40),
+        ((3, 4, 5), (2, 3, 4), 2, 16),
+        ((2, 3, 4, 5), (2, 2, 3, 3), 2, 8),
+        ((1, 1), (4, 4), 2, 8),
+    ],
+)
+def test_cpu_kernel_equals_the_formula_in_both_directions(
+    size: tuple[int, ...], window: tuple[int, ...], heads: int, channels: int, threads: int
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for shifted in (False, True):
+            grid = window_grid(size, window, shifted=shifted)
+            inputs = drawn(size, grid.window, heads, channels)
+            assert_equals_the_formula(cpu_attention, inputs, grid)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05), (torch.float16, 0.02)])
+def test_cpu_kernel_in_lower_precision(dtype: torch.dtype, tolerance: float) -> None:
+    grid = window_grid((9, 20), (8, 16), shifted=True)
+    inputs = drawn((9, 20), (8, 16), 3, 32)
+    lower = [inputs[0].to(dtype), *(t.float() for t in inputs[1:])]
+    out, expected = cpu_attention(*lower, grid), cosine_attention_plain(*inputs, grid)
+    assert out.dtype == dtype
+    grad = torch.randn_like(expected)
+    grads = torch.autograd.grad(out, inputs, grad.to(dtype))
+    for a, b in zip((out, *grads), (expected, *torch.autograd.grad(expected, inputs, grad))):
+        assert (a - b).norm() <= tolerance * b.norm()
+
+
+def test_large_logits_neither_overflow_nor_vanish() -> None:
+    """Logits of one row from -100 to 116, the largest that tau >= 0.01 and a bias below 16 allow."""
+    grid = window_grid((4, 16), (4, 16), shifted=False)
+    qkv, _, table = (t.detach().float() for t in drawn((4, 16), (4, 16), HEADS, 4))
+    qkv[:, 0, 0, 0] = qkv[:, 0, 0, 1]
+    scale, table = torch.full((HEADS,), 100.0), 16 * torch.rand_like(table)
+    for t in (qkv, scale, table):
+        t.requires_grad_()
+    out = cpu_attention(qkv, scale, table, grid)
+    torch.testing.assert_close(out, cosine_attention_plain(qkv, scale, table, grid), rtol=1e-3, atol=1e-4)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(out.sum(), (qkv, scale, table)))
+
+
+def test_a_number_that_is_none_stays_visible() -> None:
+    grid = window_grid((4, 4), (4, 4), shifted=False)
+    qkv, scale, table = (t.detach().float() for t in drawn((4, 4), (4, 4), HEADS, 4))
+    qkv[0, 1, 2, 1] = torch.nan
+    out = cpu_attention(qkv, scale, table, grid)
+    assert out[0].isnan().all()
+    assert out[1].isfinite().all()
 
 
 def test_gradcheck() -> None:
     grid = window_grid((3, 4), (2, 3), shifted=True)
-    qkv = torch.randn(12, 3, HEADS, 4, dtype=torch.float64, requires_grad=True)
-    scale = torch.tensor([1.0, 4.0], dtype=torch.float64, requires_grad=True)
-    table = torch.randn(HEADS, 3, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda *args: cosine_attention(*args, grid.kinds), (qkv, scale, table))
+    inputs = drawn((3, 4), (2, 3), HEADS, 4)
+    assert torch.autograd.gradcheck(lambda *args: cosine_attention(*args, grid), inputs)
+
+
+def test_the_operators_are_as_torch_wants_them() -> None:
+    """Schemas, fake tensors, autograd registration and what torch.compile needs."""
+    qkv, scale, table = drawn((5, 6), (4, 4), HEADS, 4)
+    torch.library.opcheck(torch.ops.swinv2_dense.window_attention, (qkv, scale, table, (5, 6), (4, 4), True))
+
+
+def test_the_counter_of_operations_sees_the_kernel() -> None:
+    grid = window_grid((8, 8), (4, 4), shifted=False)
+    counts = []
+    for attend in (cpu_attention, cosine_attention_plain):
+        inputs = drawn((8, 8), (4, 4), HEADS, 4)
+        with FlopCounterMode(display=False) as counter:
+            attend(*inputs, grid).sum().backward()
+        counts.append(counter.get_total_flops())
+    # the kernel computes the logits again in the backward pass: 7 products against 6
+    assert counts[0] * 6 == counts[1] * 7
 
 
 def test_dropout_of_attention_keeps_the_mean() -> None:
@@ -184,4 +267,4 @@ def test_no_matrix_of_all_windows_is_ever_held() -> None:
     x = torch.randn(1, 160, 160, DIM)
     with Spy():
         attn(x).sum().backward()
-    assert largest <= max(3 * x.numel(), 2 * cpu_attention.GROUP_ENTRIES * torch.get_num_threads(), meta_network)
+    assert largest <= max(3 * x.numel(), meta_network)

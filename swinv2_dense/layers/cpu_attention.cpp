@@ -1,0 +1,480 @@
+// Cosine attention inside windows, forward and backward, on CPUs: the compiled half of cpu_attention.py, which says what
+// is computed. native.py compiles it where it runs, for the machine it runs on.
+//
+// A thread takes one window and head after another. Of its N x N logits it holds ROWS x N (forward) or QUERIES x KEYS
+// (backward), in its caches. Matrix products are outer products of ROWS numbers and two vectors, whose sums stay in
+// registers. The bias is read from, and its gradient added to, "strips": the table of offsets, laid out so that the bias
+// of a query and all its keys is a row of adjacent numbers.
+//
+// T is the type of all arithmetic, In that of the tensors in memory. Names: q, k, v, o, dq, dk, dv, d_o are rows of a
+// window and head; D channels a row, DP in memory; N tokens, NP or QP in memory, the rest zeros. Queries are scaled by
+// 1 / tau / ln 2, so that probabilities are powers of two, which cost a third of exponentials.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+extern "C" {
+
+constexpr int MAX_AXES = 4;
+
+// Both also in cpu_attention.py, field by field.
+struct Kind {
+    int64_t first, windows, tokens;  // place of its first token in `rows`; tokens of a window
+    int64_t shape[MAX_AXES];
+};
+
+struct Call {
+    int64_t axes, kinds, heads, channels, threads;
+    int64_t window[MAX_AXES];
+    const Kind* kind;
+    const int32_t* rows;  // of the tokens in the tensors below, window after window
+    const void *qkv, *scale, *table;
+    void *out, *lse;
+    const void* grad_out;
+    void *grad_qkv, *grad_scale, *grad_table;  // the last two once for every thread
+};
+
+}  // extern "C"
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr long BYTES = 64, ROWS = 8;
+#elif defined(__AVX__)
+constexpr long BYTES = 32, ROWS = 4;
+#elif defined(__ARM_NEON)
+constexpr long BYTES = 16, ROWS = 8;
+#else
+constexpr long BYTES = 16, ROWS = 4;
+#endif
+constexpr long QUERIES = 32, KEYS = 512;
+constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453, EPS = 1e-6;
+
+// ----------------------------------------------------------------------------------------------------------- vectors
+
+template <typename T> struct Vector;
+template <> struct Vector<float> {
+    typedef float type __attribute__((vector_size(BYTES)));
+    typedef float unaligned __attribute__((vector_size(BYTES), aligned(4)));
+    typedef int32_t bits __attribute__((vector_size(BYTES)));
+};
+template <> struct Vector<double> {
+    typedef double type __attribute__((vector_size(BYTES)));
+    typedef double unaligned __attribute__((vector_size(BYTES), aligned(8)));
+};
+template <typename T> using Vec = typename Vector<T>::type;
+template <typename T> constexpr long LANES = BYTES / long(sizeof(T));
+template <typename T> constexpr long TILE = 2 * LANES<T>;
+template <typename T> constexpr long PAD = TILE<T> > ROWS ? TILE<T> : ROWS;  // keys in memory: a multiple of both
+
+template <typename T> inline Vec<T> load(const T* p) { return *(const typename Vector<T>::unaligned*)p; }
+template <typename T> inline void store(T* p, Vec<T> v) { *(typename Vector<T>::unaligned*)p = v; }
+template <typename T> inline Vec<T> all(T x) { return Vec<T>{} + x; }
+
+inline Vec<float> exp2(Vec<float> x) {
+    x = x < -126.0f ? all(-126.0f) : x;
+    const Vec<float> shifted = x + 12582912.0f;  // its low bits are the nearest integer
+    const Vec<float> f = x - (shifted - 12582912.0f);
+    Vec<float> p = all(1.54614475e-4f);
+    p = p * f + 1.33908674e-3f;
+    p = p * f + 9.61805667e-3f;
+    p = p * f + 5.55035710e-2f;
+    p = p * f + 2.40226509e-1f;
+    p = p * f + 6.93147188e-1f;
+    p = p * f + 1.0f;
+    typedef Vector<float>::bits Bits;
+    return (Vec<float>)((Bits)p + ((Bits)shifted << 23));
+}
+
+inline Vec<double> exp2(Vec<double> x) {
+    for (int i = 0; i < LANES<double>; ++i) x[i] = std::exp2(x[i]);
+    return x;
+}
+
+template <typename T> inline T sum(Vec<T> v) {
+    T s = 0;
+    for (int i = 0; i < LANES<T>; ++i) s += v[i];
+    return s;
+}
+
+struct BFloat16 { uint16_t bits; };
+inline float wide(float x) { return x; }
+inline double wide(double x) { return x; }
+inline float wide(BFloat16 x) {
+    uint32_t bits = (uint32_t)x.bits << 16;
+    float y;
+    std::memcpy(&y, &bits, 4);
+    return y;
+}
+inline void narrow(float x, float& y) { y = x; }
+inline void narrow(double x, double& y) { y = x; }
+inline void narrow(float x, BFloat16& y) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    y.bits = x != x ? 0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline long round_up(long x, long to) { return (x + to - 1) / to * to; }
+
+inline long offsets(const Call& call) {
+    long n = 1;
+    for (long axis = 0; axis < call.axes; ++axis) n *= 2 * call.window[axis] - 1;
+    return n;
+}
+
+// -------------------------------------------------------------------------------------------------- matrix products
+
+// tile[r] = sum over d < D of a[d][r] * b[d]: ROWS rows of TILE columns. a is D x ROWS, b D x TILE.
+template <typename T> inline void product(const T* a, const T* b, long D, Vec<T> (&tile)[ROWS][2]) {
+    for (auto& row : tile) row[0] = row[1] = Vec<T>{};
+    for (long d = 0; d < D; ++d, a += ROWS, b += TILE<T>) {
+        const Vec<T> b0 = load(b), b1 = load(b + LANES<T>);
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; ++r) {
+            tile[r][0] += a[r] * b0;
+            tile[r][1] += a[r] * b1;
+        }
+    }
+}
+
+template <typename T, int VECTORS>
+inline void add_product(const T* a, long across, long along, const T* b, long n, T* out, long DP) {
+    Vec<T> sums[ROWS][VECTORS];
+    for (int r = 0; r < ROWS; ++r)
+        for (int c = 0; c < VECTORS; ++c) sums[r][c] = load(out + r * DP + c * LANES<T>);
+    for (long i = 0; i < n; ++i, a += along, b += DP) {
+        Vec<T> row[VECTORS];
+        for (int c = 0; c < VECTORS; ++c) row[c] = load(b + c * LANES<T>);
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; ++r)
+            for (int c = 0; c < VECTORS; ++c) sums[r][c] += a[r * across] * row[c];
+    }
+    for (int r = 0; r < ROWS; ++r)
+        for (int c = 0; c < VECTORS; ++c) store(out + r * DP + c * LANES<T>, sums[r][c]);
+}
+
+// out[r] += sum over i < n of a[r * across + i * along] * b[i], for ROWS rows; those of b and out are DP long.
+template <typename T> void add_product(const T* a, long across, long along, const T* b, long n, T* out, long DP) {
+    long d = 0;
+    for (; d + TILE<T> <= DP; d += TILE<T>) add_product<T, 2>(a, across, along, b + d, n, out + d, DP);
+    if (d < DP) add_product<T, 1>(a, across, along, b + d, n, out + d, DP);
+}
+
+template <typename T> inline T dot(const T* x, const T* y, long DP) {
+    Vec<T> products{};
+    for (long d = 0; d < DP; d += LANES<T>) products += load(x + d) * load(y + d);
+    return sum<T>(products);
+}
+
+// ---------------------------------------------------------------------------------------------------------- the bias
+
+// The bias of one head in windows of one kind, or its gradient. M is the number of places along all axes but the first;
+// query (r, m) sees its keys in the strip of m, from (w - 1 - r) * M on.
+template <typename T> class Strips {
+    const Call& call;
+    const Kind& kind;
+    long M = 1, length;
+    std::vector<T> numbers;
+
+    // Calls f(numbers of a strip, place in the table of the first, how many) for all runs whose places count down by one.
+    template <typename F> void runs(F f) {
+        const long last = call.axes - 1, run = last ? kind.shape[last] : 1;
+        long stride[MAX_AXES];  // of the table
+        for (long axis = last, n = 1; axis >= 0; n *= 2 * call.window[axis--] - 1) stride[axis] = n;
+        for (long m = 0; m < M; ++m)
+            for (long n = 0; n < length; n += run) {
+                long place = 0, query = m, key = n;
+                for (long axis = last; axis > 0; --axis) {
+                    const long w = kind.shape[axis];
+                    place += (call.window[axis] - 1 + query % w - key % w) * stride[axis];
+                    query /= w, key /= w;
+                }
+                place += (call.window[0] - 1 + kind.shape[0] - 1 - key) * stride[0];
+                f(&numbers[m * length + n], place, run);
+            }
+    }
+
+  public:
+    Strips(const Call& call, const Kind& kind) : call(call), kind(kind) {
+        for (long axis = 1; axis < call.axes; ++axis) M *= kind.shape[axis];
+        length = (2 * kind.shape[0] - 1) * M;
+        numbers.resize(M * length + PAD<T>);  // rows are read and written beyond their end, up to whole tiles
+    }
+
+    T* row(long query) { return &numbers[query % M * length + (kind.shape[0] - 1 - query / M) * M]; }
+
+    void read(const T* table) {
+        runs([&](T* strip, long place, long n) {
+            for (long i = 0; i < n; ++i) strip[i] = table[place - i] * T(LOG2E);
+        });
+    }
+
+    void add_to(T* table) {
+        runs([&](T* strip, long place, long n) {
+            for (long i = 0; i < n; ++i) table[place - i] += strip[i];
+        });
+    }
+};
+
+// ----------------------------------------------------------------------------------------------- one window and head
+
+// Memory that is aligned to vectors, and not initialised.
+template <typename T> class Buffer {
+    T* memory;
+
+  public:
+    explicit Buffer(long n) : memory((T*)std::aligned_alloc(64, round_up(n * long(sizeof(T)), 64))) {}
+    Buffer(const Buffer&) = delete;
+    ~Buffer() { std::free(memory); }
+    operator T*() { return memory; }
+};
+
+// Attention of one head in windows of one kind, one after the other.
+template <typename T, typename In> class Windows {
+    const Call& call;
+    const Kind& kind;
+    const long head, D, DP, H, N, NP, QP;
+    const T scale;
+    Buffer<T> q{QP * DP}, k{NP * DP}, v{NP * DP}, k_tiles{NP * D}, q_tiles{QUERIES * D};
+    Strips<T> bias{call, kind};
+
+    const int32_t* rows_of(long window) const { return call.rows + kind.first + window * N; }
+
+    // Rows of a tensor (tokens x parts x H x D) -> padded x DP.
+    void gather(const void* from, const int32_t* rows, long parts, long part, long padded, T* to) {
+        for (long i = 0; i < N; ++i) {
+            const In* row = (const In*)from + ((rows[i] * parts + part) * H + head) * D;
+            for (long d = 0; d < D; ++d) to[i * DP + d] = wide(row[d]);
+            for (long d = D; d < DP; ++d) to[i * DP + d] = 0;
+        }
+        std::fill(to + N * DP, to + padded * DP, T(0));
+    }
+
+    // Rows of length factor, and what a row was multiplied with for length 1. A row of zeros stays.
+    void normalize(T* x, long n, T factor, T* inverse = nullptr) {
+        for (long i = 0; i < n; ++i, x += DP) {
+            const T norm = std::sqrt(dot(x, x, DP)), inv = norm == 0 ? T(0) : 1 / std::max(norm, T(EPS));
+            if (inverse) inverse[i] = inv;
+            for (long d = 0; d < DP; d += LANES<T>) store(x + d, load(x + d) * (inv * factor));
+        }
+    }
+
+    // n x DP -> n / width tiles of D x width.
+    void transpose(const T* x, long n, long width, T* tiles) {
+        for (long i = 0; i < n; i += width, tiles += D * width)
+            for (long j = 0; j < width; ++j)
+                for (long d = 0; d < D; ++d) tiles[d * width + j] = x[(i + j) * DP + d];
+    }
+
+    // Logits of keys that are none, from the n-th on.
+    static void hide(Vec<T>& logits, long n) {
+        for (long i = 0; i < LANES<T>; ++i)
+            if (i >= n) logits[i] = -std::numeric_limits<T>::infinity();
+    }
+
+    // Logits of ROWS queries and a TILE of keys, f(row, vector of the tile, logits) for each.
+    template <typename F> inline void logits(const T* q_tile, const T* const (&b)[ROWS], long key, F f) {
+        Vec<T> tile[ROWS][2];
+        product(q_tile, k_tiles + key * D, D, tile);
+#pragma GCC unroll 8
+        for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 2
+            for (int c = 0; c < 2; ++c) {
+                Vec<T> s = tile[r][c] + load(b[r] + key + c * LANES<T>);
+                if (key + TILE<T> > N) hide(s, N - key - c * LANES<T>);
+                f(r, c, s);
+            }
+    }
+
+    // Logits of a query -> powers of two, relative to the highest, and their sum.
+    void softmax(T* row, T& highest, T& total) {
+        Vec<T> high[2] = {load(row), load(row + LANES<T>)}, sums[2] = {};
+        for (long j = TILE<T>; j < NP; j += TILE<T>)
+            for (int c = 0; c < 2; ++c) {
+                const Vec<T> s = load(row + j + c * LANES<T>);
+                high[c] = high[c] > s ? high[c] : s;
+            }
+        highest = high[0][0];
+        for (const auto& h : high)
+            for (int i = 0; i < LANES<T>; ++i) highest = std::max(highest, T(h[i]));
+        for (long j = 0; j < NP; j += TILE<T>)
+            for (int c = 0; c < 2; ++c) {
+                const Vec<T> e = exp2(load(row + j + c * LANES<T>) - highest);
+                store(row + j + c * LANES<T>, e);
+                sums[c] += e;
+            }
+        total = sum<T>(sums[0] + sums[1]);
+    }
+
+  public:
+    Windows(const Call& call, const Kind& kind, long head)
+        : call(call), kind(kind), head(head), D(call.channels), DP(round_up(D, LANES<T>)), H(call.heads), N(kind.tokens),
+          NP(round_up(N, PAD<T>)), QP(round_up(N, QUERIES)), scale(((const T*)call.scale)[head]) {
+        bias.read((const T*)call.table + head * offsets(call));
+    }
+
+    void forward(long window) {
+        const long L = NP + LANES<T>;  // rows a power of two apart would share their places in the cache
+        const int32_t* rows = rows_of(window);
+        Buffer<T> p(ROWS * L), o(ROWS * DP);
+        gather(call.qkv, rows, 3, 0, QP, q);
+        gather(call.qkv, rows, 3, 1, NP, k);
+        gather(call.qkv, rows, 3, 2, NP, v);
+        normalize(q, N, scale * T(LOG2E));
+        normalize(k, N, 1);
+        transpose(k, NP, TILE<T>, k_tiles);
+        for (long i = 0; i < N; i += ROWS) {
+            transpose(q + i * DP, ROWS, ROWS, q_tiles);
+            const T* b[ROWS];
+            for (long r = 0; r < ROWS; ++r) b[r] = bias.row(std::min(i + r, N - 1));
+            for (long j = 0; j < NP; j += TILE<T>)
+                logits(q_tiles, b, j, [&](int r, int c, Vec<T> s) { store(p + r * L + j + c * LANES<T>, s); });
+            T highest[ROWS], total[ROWS];
+            for (long r = 0; r < ROWS; ++r) softmax(p + r * L, highest[r], total[r]);
+            std::fill(o + 0, o + ROWS * DP, T(0));
+            add_product<T>(p, L, 1, v, NP, o, DP);
+            for (long r = 0; r < std::min(ROWS, N - i); ++r) {
+                const long row = rows[i + r] * H + head;
+                const T inverse = 1 / total[r];
+                for (long d = 0; d < D; ++d) narrow(o[r * DP + d] * inverse, ((In*)call.out)[row * D + d]);
+                ((T*)call.lse)[row] = highest[r] + std::log2(total[r]);
+            }
+        }
+    }
+
+    // With P the probabilities: dV = P' dO, dS = P * (dO V' - rowsum(dO * O)), dQ = dS K, dK = dS' Q, dB = sum of dS.
+    void backward(long window, Strips<T>& grad_bias, T& grad_scale) {
+        const long L = KEYS + LANES<T>;
+        const int32_t* rows = rows_of(window);
+        Buffer<T> o(QP * DP), d_o(QP * DP), dk(NP * DP), dv(NP * DP), v_tiles(NP * D), o_tiles(QUERIES * D);
+        Buffer<T> p(QUERIES * L), ds(QUERIES * L), q_inverse(N), k_inverse(N), delta(QP), lse(QP);
+        gather(call.qkv, rows, 3, 0, QP, q);
+        gather(call.qkv, rows, 3, 1, NP, k);
+        gather(call.qkv, rows, 3, 2, NP, v);
+        gather(call.out, rows, 1, 0, QP, o);
+        gather(call.grad_out, rows, 1, 0, QP, d_o);
+        normalize(q, N, scale * T(LOG2E), q_inverse);
+        normalize(k, N, 1, k_inverse);
+        transpose(k, NP, TILE<T>, k_tiles);
+        transpose(v, NP, TILE<T>, v_tiles);
+        for (long i = 0; i < QP; ++i) {
+            delta[i] = dot(o + i * DP, d_o + i * DP, DP);
+            lse[i] = i < N ? ((const T*)call.lse)[rows[i] * H + head] : T(0);
+        }
+        T* dq = o;
+        std::fill(dq, dq + QP * DP, T(0));
+        std::fill(dk + 0, dk + NP * DP, T(0));
+        std::fill(dv + 0, dv + NP * DP, T(0));
+        for (long i = 0; i < N; i += QUERIES) {
+            const long queries = std::min(QUERIES, round_up(N - i, ROWS));
+            transpose(q + i * DP, queries, ROWS, q_tiles);
+            transpose(d_o + i * DP, queries, ROWS, o_tiles);
+            for (long first = 0; first < NP; first += KEYS) {
+                const long keys = std::min(KEYS, NP - first);
+                for (long r0 = 0; r0 < queries; r0 += ROWS) {
+                    const T* b[ROWS];
+                    T* db[ROWS];
+                    for (long r = 0; r < ROWS; ++r) {
+                        b[r] = bias.row(std::min(i + r0 + r, N - 1));
+                        db[r] = grad_bias.row(std::min(i + r0 + r, N - 1));
+                    }
+                    for (long j = 0; j < keys; j += TILE<T>) {
+                        logits(q_tiles + r0 * D, b, first + j, [&](int r, int c, Vec<T> s) {
+                            store(p + (r0 + r) * L + j + c * LANES<T>, exp2(s - lse[i + r0 + r]));
+                        });
+                        Vec<T> dp[ROWS][2];
+                        product(o_tiles + r0 * D, v_tiles + (first + j) * D, D, dp);
+#pragma GCC unroll 8
+                        for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 2
+                            for (int c = 0; c < 2; ++c) {
+                                const long place = (r0 + r) * L + j + c * LANES<T>;
+                                const Vec<T> g = load(p + place) * (dp[r][c] - delta[i + r0 + r]);
+                                store(ds + place, g);
+                                T* sum = db[r] + first + j + c * LANES<T>;
+                                store(sum, load(sum) + g);
+                            }
+                    }
+                }
+                for (long r = 0; r < queries; r += ROWS)
+                    add_product<T>(ds + r * L, L, 1, k + first * DP, keys, dq + (i + r) * DP, DP);
+                for (long j = 0; j < keys; j += ROWS) {
+                    add_product<T>(ds + j, 1, L, q + i * DP, queries, dk + (first + j) * DP, DP);
+                    add_product<T>(p + j, 1, L, d_o + i * DP, queries, dv + (first + j) * DP, DP);
+                }
+            }
+        }
+        // Through q / |q| / tau / ln 2 and k / |k|: only what is orthogonal to a row turns it.
+        const T unit = T(LN2) / scale;
+        for (long i = 0; i < N; ++i) {
+            const T along_q = dot(q + i * DP, dq + i * DP, DP) * unit, along_k = dot(k + i * DP, dk + i * DP, DP);
+            grad_scale += along_q;
+            In* to = (In*)call.grad_qkv + (rows[i] * 3 * H + head) * D;
+            for (long d = 0; d < D; ++d) {
+                const long x = i * DP + d;
+                narrow((dq[x] - q[x] * unit * along_q) * q_inverse[i] * scale, to[d]);
+                narrow((dk[x] - k[x] * along_k) * k_inverse[i] * T(LN2), to[H * D + d]);
+                narrow(dv[x], to[2 * H * D + d]);
+            }
+        }
+    }
+};
+
+// -------------------------------------------------------------------------------------------------------- all windows
+
+// Every thread calls f(thread, kind, head, first, last) for its windows of every kind and head, in that order. The parts
+// cost about the same, and are the same in every run.
+template <typename F> void divide(const Call& call, F f) {
+    double whole = 0;
+    for (long i = 0; i < call.kinds; ++i)
+        whole += double(call.kind[i].windows) * call.kind[i].tokens * call.kind[i].tokens * call.heads;
+#pragma omp parallel for schedule(static, 1) num_threads(call.threads)
+    for (long thread = 0; thread < call.threads; ++thread) {
+        double before = 0;
+        for (long i = 0; i < call.kinds; ++i)
+            for (long head = 0; head < call.heads; ++head) {
+                const Kind& kind = call.kind[i];
+                const double one = double(kind.tokens) * kind.tokens;
+                const auto windows_until = [&](long part) {  // whose middle lies in the first parts
+                    const double cost = whole * part / call.threads - before;
+                    return std::clamp(long(std::ceil(cost / one - 0.5)), 0L, long(kind.windows));
+                };
+                const long first = windows_until(thread), last = windows_until(thread + 1);
+                if (first < last) f(thread, kind, head, first, last);
+                before += one * kind.windows;
+            }
+    }
+}
+
+template <typename T, typename In> void forward(const Call& call) {
+    divide(call, [&](long, const Kind& kind, long head, long first, long last) {
+        Windows<T, In> windows(call, kind, head);
+        for (long window = first; window < last; ++window) windows.forward(window);
+    });
+}
+
+template <typename T, typename In> void backward(const Call& call) {
+    divide(call, [&](long thread, const Kind& kind, long head, long first, long last) {
+        Windows<T, In> windows(call, kind, head);
+        Strips<T> grad_bias(call, kind);
+        T& grad_scale = ((T*)call.grad_scale)[thread * call.heads + head];
+        for (long window = first; window < last; ++window) windows.backward(window, grad_bias, grad_scale);
+        grad_bias.add_to((T*)call.grad_table + (thread * call.heads + head) * offsets(call));
+    });
+}
+
+}  // namespace
+
+extern "C" {
+void forward_float32(const Call* call) { forward<float, float>(*call); }
+void forward_bfloat16(const Call* call) { forward<float, BFloat16>(*call); }
+void forward_float64(const Call* call) { forward<double, double>(*call); }
+void backward_float32(const Call* call) { backward<float, float>(*call); }
+void backward_bfloat16(const Call* call) { backward<float, BFloat16>(*call); }
+void backward_float64(const Call* call) { backward<double, double>(*call); }
+}

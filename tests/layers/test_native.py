@@ -1,0 +1,74 @@
+"""The kernel's library: compiled once, never found half written, and done without where there is no compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from swinv2_dense.layers import WindowAttention, native
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder of compiled libraries, none loaded, and a source that takes no time to compile."""
+    source = tmp_path / "kernel.cpp"
+    source.write_text('extern "C" int answer() { return 42; }')
+    monkeypatch.setattr(native, "SOURCE", source)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native.library.cache_clear()
+    yield tmp_path / "swinv2_dense" / "native"
+    native.library.cache_clear()
+
+
+def run() -> torch.Tensor:
+    torch.manual_seed(0)
+    attn = WindowAttention(8, 2, (4, 4), shifted=True, pretrained_window=(4, 4))
+    out = attn(torch.randn(1, 7, 9, 8))
+    out.sum().backward()
+    return out.detach()
+
+
+def test_compiles_once(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    library = native.library()
+    assert library is not None and library.answer() == 42
+    assert "compiling" in capsys.readouterr().err
+    (built,) = cache.iterdir()
+    native.library.cache_clear()
+    monkeypatch.setattr(native, "_compile", lambda *_: pytest.fail("compiled again"))
+    assert native.library() is not None
+    assert [built] == list(cache.iterdir())
+
+
+@pytest.mark.parametrize("compiler", ["", "no-such-compiler", "false"])
+def test_without_a_compiler_attention_is_torchs_and_says_so(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiler: str
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    if compiler != "false":  # that is there, and fails
+        monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.warns(RuntimeWarning, match="falls back to torch's") as told:
+        out = run()
+    assert len(told) == 1
+    assert "\n" not in str(told[0].message)
+    assert not cache.exists() or not list(cache.iterdir())
+    monkeypatch.undo()
+    native.library.cache_clear()
+    torch.testing.assert_close(run(), out, rtol=1e-4, atol=1e-5)
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.parent.write_text("in the way")
+    assert native.library() is not None
+
+
+def test_a_damaged_library_is_compiled_again(cache: Path) -> None:
+    compiler = native._compiler()
+    assert compiler is not None
+    damaged = cache / f"attention-{native._digest(compiler)}.so"
+    cache.mkdir(parents=True)
+    damaged.write_bytes(b"")
+    assert native.library() is not None
+    assert damaged.stat().st_size > 0
