@@ -122,7 +122,8 @@ def step(forward: Forward, x: Tensor, case: Case) -> None:
 
 
 def measure(implementation: str, case: Case, runs: int, device: str) -> dict[str, float]:
-    """Median seconds of a step, and MiB at its peak beyond the model, its gradients and the input."""
+    """Median seconds of a step, of ``runs`` or what two seconds hold, and MiB at the first one's peak beyond the
+    model, its gradients and the input."""
     torch.manual_seed(0)
     with torch.device(device):
         model, forward = build(implementation, case)
@@ -135,8 +136,8 @@ def measure(implementation: str, case: Case, runs: int, device: str) -> dict[str
         before = _memory(device, reset=True)
         step(forward, x, case)
         peak = _memory(device, peak=True) - before
-        seconds = []
-        for _ in range(runs):
+        seconds: list[float] = []
+        while len(seconds) < runs or sum(seconds) < 2:
             _synchronize(device)
             start = time.perf_counter()
             step(forward, x, case)

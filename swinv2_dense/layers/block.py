@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
+from swinv2_dense.layers.linear import Linear
 from swinv2_dense.layers.patch import PatchMerging
 from swinv2_dense.layers.window_attention import WindowAttention
 
@@ -26,9 +27,9 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden: int, drop: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
+        self.fc1 = Linear(dim, hidden)
         self.act = nn.GELU()
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc2 = Linear(hidden, dim)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,8 +66,9 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same."""
-        x = x + self.drop_path(self.norm1(self.attn(x)))
-        x = x + self.drop_path(self.norm2(self.mlp(x)))
+        # in place: nothing else needs a norm's output, and maps are what memory goes into
+        x = cast(Tensor, self.drop_path(self.norm1(self.attn(x)))).add_(x)
+        x = cast(Tensor, self.drop_path(self.norm2(self.mlp(x)))).add_(x)
         return x if self.norm3 is None else self.norm3(x)
 
 

@@ -80,11 +80,10 @@ inline Vec<float> exp2(Vec<float> x) {
     x = x < -126.0f ? all(-126.0f) : x;
     const Vec<float> shifted = x + 12582912.0f;  // its low bits are the nearest integer
     const Vec<float> f = x - (shifted - 12582912.0f);
-    Vec<float> p = all(1.54614475e-4f);
-    p = p * f + 1.33908674e-3f;
-    p = p * f + 9.61805667e-3f;
-    p = p * f + 5.55035710e-2f;
-    p = p * f + 2.40226509e-1f;
+    Vec<float> p = all(1.33908674e-3f);
+    p = p * f + 9.66637369e-3f;
+    p = p * f + 5.5503571e-2f;
+    p = p * f + 2.40223489e-1f;
     p = p * f + 6.93147188e-1f;
     p = p * f + 1.0f;
     typedef Vector<float>::bits Bits;
@@ -96,10 +95,19 @@ inline Vec<double> exp2(Vec<double> x) {
     return x;
 }
 
+// All lanes into one, by halves: f(lane, lane).
+template <typename T, typename F> inline T fold(Vec<T> v, F f) {
+    T lanes[LANES<T>];
+    store(lanes, v);
+#pragma GCC unroll 4
+    for (int half = LANES<T> / 2; half; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; ++i) lanes[i] = f(lanes[i], lanes[i + half]);
+    return lanes[0];
+}
+
 template <typename T> inline T sum(Vec<T> v) {
-    T s = 0;
-    for (int i = 0; i < LANES<T>; ++i) s += v[i];
-    return s;
+    return fold<T>(v, [](T x, T y) { return x + y; });
 }
 
 struct BFloat16 { uint16_t bits; };
@@ -299,9 +307,8 @@ template <typename T, typename In> class Windows {
                 const Vec<T> s = load(row + j + c * LANES<T>);
                 high[c] = high[c] > s ? high[c] : s;
             }
-        highest = high[0][0];
-        for (const auto& h : high)
-            for (int i = 0; i < LANES<T>; ++i) highest = std::max(highest, T(h[i]));
+        high[0] = high[0] > high[1] ? high[0] : high[1];
+        highest = fold<T>(high[0], [](T x, T y) { return x > y ? x : y; });
         for (long j = 0; j < NP; j += TILE<T>)
             for (int c = 0; c < 2; ++c) {
                 const Vec<T> e = exp2(load(row + j + c * LANES<T>) - highest);

@@ -62,14 +62,15 @@ def _kinds(grid: WindowGrid, batch: int) -> tuple[Any, Tensor]:
     return kinds, partition(rows, grid).flatten()
 
 
-def _run(direction: str, grid: WindowGrid, qkv: Tensor, threads: int, **tensors: Tensor) -> None:
+def _run(direction: str, grid: WindowGrid, qkv: Tensor, table: Tensor, threads: int, **tensors: Tensor) -> None:
     native = library()
     assert native is not None
     kinds, rows = _kinds(grid, qkv.shape[0])
     call = _Call(len(grid.size), len(grid.kinds), *qkv.shape[-2:], threads)
-    call.window[: len(grid.window)] = grid.window
+    # the table may be that of a larger window than any in this map
+    call.window[: len(grid.size)] = [(offsets + 1) // 2 for offsets in table.shape[1:]]
     call.kind = kinds
-    for name, tensor in {"rows": rows, "qkv": qkv, **tensors}.items():
+    for name, tensor in {"rows": rows, "qkv": qkv, "table": table, **tensors}.items():
         assert tensor.is_contiguous()
         setattr(call, name, tensor.data_ptr())
     native[f"{direction}_{_SUFFIX[qkv.dtype]}"](ctypes.byref(call))
@@ -77,18 +78,18 @@ def _run(direction: str, grid: WindowGrid, qkv: Tensor, threads: int, **tensors:
 
 @torch.library.custom_op("swinv2_dense::window_attention", mutates_args=(), device_types="cpu")
 def _forward(
-    qkv: Tensor, scale: Tensor, table: Tensor, size: Sequence[int], window: Sequence[int], shifted: bool
+    qkv: Tensor, scale: Tensor, table: Tensor, size: Sequence[int], window: Sequence[int], shifted: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
     """The output, B x *size x H x D, and the binary log-sum-exp of every row of logits, B x *size x H."""
     out, lse = _forward_fake(qkv, scale, table, size, window, shifted)
-    grid = window_grid(tuple(size), tuple(window), shifted=shifted)
-    _run("forward", grid, qkv, torch.get_num_threads(), scale=scale, table=table, out=out, lse=lse)
+    grid = window_grid(size, window, shifted=shifted)
+    _run("forward", grid, qkv, table, torch.get_num_threads(), scale=scale, out=out, lse=lse)
     return out, lse
 
 
 @_forward.register_fake
 def _forward_fake(
-    qkv: Tensor, scale: Tensor, table: Tensor, size: Sequence[int], window: Sequence[int], shifted: bool
+    qkv: Tensor, scale: Tensor, table: Tensor, size: Sequence[int], window: Sequence[int], shifted: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
     out = qkv.new_empty(*qkv.shape[:-3], *qkv.shape[-2:])
     return out, qkv.new_empty(*out.shape[:-1], dtype=scale.dtype)
@@ -104,15 +105,15 @@ def _backward(
     grad_out: Tensor,
     size: Sequence[int],
     window: Sequence[int],
-    shifted: bool,
+    shifted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     threads = torch.get_num_threads()
     # every thread adds up its own, and they are added in a fixed order
     grads = {"grad_qkv": torch.empty_like(qkv)}
     grads |= {f"grad_{name}": t.new_zeros(threads, *t.shape) for name, t in (("scale", scale), ("table", table))}
-    grid = window_grid(tuple(size), tuple(window), shifted=shifted)
-    tensors = dict(scale=scale, table=table, out=out, lse=lse, grad_out=grad_out.contiguous())
-    _run("backward", grid, qkv, threads, **tensors, **grads)
+    grid = window_grid(size, window, shifted=shifted)
+    tensors = dict(scale=scale, out=out, lse=lse, grad_out=grad_out.contiguous())
+    _run("backward", grid, qkv, table, threads, **tensors, **grads)
     return grads["grad_qkv"], grads["grad_scale"].sum(0), grads["grad_table"].sum(0)
 
 
@@ -139,7 +140,7 @@ _forward.register_autograd(_gradients, setup_context=_save)
 def _flops(products: int) -> Callable[..., int]:
     def count(*shapes: Any, out_shape: Any = None, **_: Any) -> int:
         qkv, (size, window, shifted) = shapes[0], shapes[-3:]
-        kinds = window_grid(tuple(size), tuple(window), shifted=shifted).kinds
+        kinds = window_grid(size, window, shifted=shifted).kinds
         pairs = qkv[0] * sum(kind.windows * kind.tokens**2 for kind in kinds)
         return 2 * products * int(pairs) * int(math.prod(qkv[-2:]))
 

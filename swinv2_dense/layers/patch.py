@@ -9,9 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from swinv2_dense.layers.linear import Linear
+
 __all__ = ["PatchEmbed", "PatchMerging", "pad_to_multiple"]
 
 _CONV: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+# Channels last, a convolution writes tokens as they are read from then on.
+_LAYOUT = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def pad_to_multiple(x: Tensor, multiple: tuple[int, ...], first_axis: int) -> Tensor:
@@ -37,7 +41,8 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(embed_dims)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.proj(pad_to_multiple(x, self.patch_size, first_axis=2))
+        x = pad_to_multiple(x, self.patch_size, first_axis=2)
+        x = self.proj(x.contiguous(memory_format=_LAYOUT[len(self.patch_size)]))
         return self.norm(x.movedim(1, -1))
 
 
@@ -50,7 +55,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.reduction = Linear(4 * dim, 2 * dim, bias=False)
         self.norm = nn.LayerNorm(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swinv2_dense.layers.cpu_attention import cpu_attention
+from swinv2_dense.layers.linear import Linear, linear
 from swinv2_dense.layers.log_cpb import LogCPB, at_least_float32, expand_bias
 from swinv2_dense.layers.native import library
 from swinv2_dense.layers.patch import pad_to_multiple
@@ -34,6 +35,10 @@ __all__ = ["WindowAttention", "cosine_attention", "cosine_attention_fused", "cos
 # Logits of a group of windows when the fused kernel gives their bias a gradient: 1 GiB in float32. At 1536 x 1536 with
 # windows of 32 the first stage of SwinV2-G has nine times as many. A single window and head is never divided.
 FUSED_ENTRIES = 2**28
+
+# Tokens that a CPU takes from qkv to projection at a time: the caches hold them, and memory for what is larger than
+# 32 MiB comes from the system anew each time.
+BAND_TOKENS = 4096
 
 _EPS = 1e-6
 
@@ -153,14 +158,11 @@ class WindowAttention(nn.Module):
         self.attn_drop = attn_drop
         self.logit_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(10)))
         self.cpb_mlp = LogCPB(heads, pretrained_window)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.qkv = Linear(dim, 3 * dim, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
-        self.proj = nn.Linear(dim, dim)
+        self.proj = Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
-
-    def grid(self, size: tuple[int, ...]) -> WindowGrid:
-        return window_grid(size, self.window, shifted=self.shifted)
 
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same."""
@@ -168,19 +170,25 @@ class WindowAttention(nn.Module):
         if self.pad_attention == "zeros":
             # an axis within one window is never padded: its window shrinks to it
             x = pad_to_multiple(x, tuple(map(min, size, self.window)), first_axis=1)
-        grid = self.grid(tuple(x.shape[1:-1]))
+        grid = window_grid(x.shape[1:-1], self.window, shifted=self.shifted)
 
         bias = None
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        x = cosine_attention(
-            F.linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1)),
-            self.logit_scale.flatten().to(at_least_float32(self.logit_scale)).clamp(max=math.log(100)).exp(),
-            self.cpb_mlp.table(grid.window),
-            grid,
-            dropout=self.attn_drop if self.training else 0.0,
-        )
-        x = self.proj_drop(self.proj(x))
+        scale = self.logit_scale.flatten().to(at_least_float32(self.logit_scale)).clamp(max=math.log(100)).exp()
+        table = self.cpb_mlp.table(grid.window)
+        dropout = self.attn_drop if self.training else 0.0
+
+        def attend(x: Tensor, grid: WindowGrid) -> Tensor:
+            qkv = linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))
+            return cast(Tensor, self.proj(cosine_attention(qkv, scale, table, grid, dropout=dropout)))
+
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            bands = [attend(x[:, rows], band) for rows, band in grid.bands(BAND_TOKENS // x.shape[0])]
+            x = bands[0] if len(bands) == 1 else torch.cat(bands, dim=1)
+        else:
+            x = attend(x, grid)
+        x = self.proj_drop(x)
         for axis, s in enumerate(size, start=1):
             x = x.narrow(axis, 0, s)
         return x

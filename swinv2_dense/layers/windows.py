@@ -52,16 +52,27 @@ class Kind:
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """A map of ``size`` tokens cut into windows of at most ``window`` tokens per axis."""
+    """A map of ``size`` tokens cut into windows of at most ``window`` tokens, along each axis ``shifted`` or not."""
 
     size: tuple[int, ...]
     window: tuple[int, ...]
-    shifted: bool
+    shifted: tuple[bool, ...]
     kinds: tuple[Kind, ...]
 
     @property
     def is_one_window(self) -> bool:
         return self.size == self.window
+
+    def bands(self, tokens: int) -> Iterator[tuple[slice, WindowGrid]]:
+        """The map cut across its first axis where no window is, into bands of about so many tokens: the rows of each,
+        and how it is cut into the same windows."""
+        rows, window = self.size[0], self.window[0]
+        step = window * max(1, tokens // (window * math.prod(self.size[1:])))
+        first = window // 2 if self.shifted[0] and rows > window else 0
+        starts = [0, *range(first + step, rows, step)]
+        for start, stop in zip(starts, [*starts[1:], rows], strict=True):
+            shifted = (self.shifted[0] and start == 0, *self.shifted[1:])
+            yield slice(start, stop), window_grid((stop - start, *self.size[1:]), self.window, shifted=shifted)
 
 
 def _cells(size: int, window: int, shifted: bool) -> dict[int, list[tuple[int, int]]]:
@@ -78,8 +89,8 @@ def _cells(size: int, window: int, shifted: bool) -> dict[int, list[tuple[int, i
 
 
 @lru_cache(maxsize=4096)
-def _window_grid(size: tuple[int, ...], window: tuple[int, ...], shifted: bool) -> WindowGrid:
-    axes = [_cells(s, w, shifted) for s, w in zip(size, window, strict=True)]
+def _window_grid(size: tuple[int, ...], window: tuple[int, ...], shifted: tuple[bool, ...]) -> WindowGrid:
+    axes = [_cells(*axis) for axis in zip(size, window, shifted, strict=True)]
     kinds = []
     for shape in product(*axes):
         runs = product(*(cells[length] for cells, length in zip(axes, shape, strict=True)))
@@ -87,15 +98,16 @@ def _window_grid(size: tuple[int, ...], window: tuple[int, ...], shifted: bool) 
     return WindowGrid(size, tuple(map(min, size, window)), shifted, tuple(kinds))
 
 
-def window_grid(size: tuple[int, ...], window: tuple[int, ...], *, shifted: bool) -> WindowGrid:
+def window_grid(size: Sequence[int], window: Sequence[int], *, shifted: bool | Sequence[bool]) -> WindowGrid:
     """Cut a map of ``size`` tokens (one number an axis) into windows of ``window`` tokens.
 
     An axis no longer than its window is one window without shift; any other is shifted by ``window // 2`` where
-    ``shifted`` (section 3.1; shifted windows are Swin V1's).
+    ``shifted``, given for all axes or for each (section 3.1; shifted windows are Swin V1's).
     """
+    axes = (shifted,) * len(size) if isinstance(shifted, bool) else tuple(shifted)
     if torch.compiler.is_compiling():  # the tracer follows plain Python, but warns of caches
-        return _window_grid.__wrapped__(size, window, shifted)
-    return _window_grid(size, window, shifted)
+        return _window_grid.__wrapped__(tuple(size), tuple(window), axes)
+    return _window_grid(tuple(size), tuple(window), axes)
 
 
 def _pairs(x: Tensor, tokens: Tensor, grid: WindowGrid) -> Iterator[tuple[Tensor, Tensor]]:

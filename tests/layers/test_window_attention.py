@@ -195,7 +195,7 @@ def test_gradcheck() -> None:
 def test_the_operators_are_as_torch_wants_them() -> None:
     """Schemas, fake tensors, autograd registration and what torch.compile needs."""
     qkv, scale, table = drawn((5, 6), (4, 4), HEADS, 4)
-    torch.library.opcheck(torch.ops.swinv2_dense.window_attention, (qkv, scale, table, (5, 6), (4, 4), True))
+    torch.library.opcheck(torch.ops.swinv2_dense.window_attention, (qkv, scale, table, (5, 6), (4, 4), (True, True)))
 
 
 def test_the_counter_of_operations_sees_the_kernel() -> None:

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 import torch
 
-from swinv2_dense.layers import merge, partition, window_grid
+from swinv2_dense.layers import WindowGrid, merge, partition, window_grid
 
 CASES = [
     ((8,), (4,)),
@@ -60,6 +60,27 @@ def test_merge_undoes_partition_and_so_do_their_gradients(
     (grad_t,) = torch.autograd.grad(merge(tokens, grid, 2), tokens, x)
     assert torch.equal(grad_x, merge(tokens, grid, 2))
     assert torch.equal(grad_t, partition(x, grid))
+
+
+@pytest.mark.parametrize("tokens", [1, 30, 100, 10**6])
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(("size", "window"), CASES)
+def test_bands_are_cut_into_the_same_windows(
+    size: tuple[int, ...], window: tuple[int, ...], shifted: bool, tokens: int
+) -> None:
+    grid = window_grid(size, window, shifted=shifted)
+    numbers = torch.arange(math.prod(size)).view(1, *size, 1)
+
+    def windows(x: torch.Tensor, grid: WindowGrid) -> list[list[int]]:
+        runs = partition(x, grid).flatten().split([kind.tokens for kind in grid.kinds for _ in range(kind.windows)])
+        return [run.tolist() for run in runs]
+
+    bands = list(grid.bands(tokens))
+    of_bands = [window for rows, band in bands for window in windows(numbers[:, rows], band)]
+    assert sorted(of_bands) == sorted(windows(numbers, grid))
+    whole_rows = min(window[0], size[0]) * math.prod(size[1:])
+    assert all(math.prod(band.size) <= max(tokens, whole_rows) + whole_rows // 2 for _, band in bands)
+    assert len(bands) == 1 or tokens < math.prod(size)
 
 
 @pytest.mark.parametrize(
