@@ -66,6 +66,8 @@ class Facts:
     """Names of the visible cards."""
     repairs: tuple[str, ...] = ()
     """What had to be repaired in order to import mmaction2."""
+    no_kernel: str = ""
+    """Why attention on CPUs is torch's instead of our own kernel, or empty."""
 
 
 def collect(tell: Callable[[str], object] = lambda module: None) -> Facts:
@@ -98,6 +100,7 @@ def collect(tell: Callable[[str], object] = lambda module: None) -> Facts:
         suppliers=found,
         operators=_operators() if "mmcv.ops" in versions else "",
         repairs=_repairs() if "mmaction" in versions else (),
+        no_kernel=_no_kernel(tell) if "torch" in versions else "",
         **(_cuda() if "torch" in versions else {}),
     )
 
@@ -132,6 +135,20 @@ def _operators() -> str:
 
     cuda = get_compiling_cuda_version()
     return "CPU" if cuda == "not available" else f"CPU and CUDA {cuda}"
+
+
+def _no_kernel(tell: Callable[[str], object]) -> str:
+    tell("attention kernel")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            from swinv2_dense.layers.native import library
+
+            if library() is not None:
+                return ""
+        except Exception as error:  # torch or torchvision is broken, which has a line of its own
+            return f"{type(error).__name__}: {error}".splitlines()[0]
+    return str(told[-1].message) if told else "it could not be compiled"
 
 
 def _repairs() -> tuple[str, ...]:

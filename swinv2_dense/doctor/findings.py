@@ -93,6 +93,7 @@ def examine(facts: Facts, required: Collection[str] = ()) -> dict[str, Finding]:
         _errors,
         _no_cuda,
         _mmaction,
+        _kernel,
         lambda f: _absent(f, required),
     ):
         for finding in recognise(facts):
@@ -163,6 +164,11 @@ def _mmaction(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "mmaction", f"works; its wheel is repaired while importing: {', '.join(facts.repairs)}", broken=False
         )
+
+
+def _kernel(facts: Facts) -> Iterator[Finding]:
+    if facts.no_kernel:
+        yield Finding("attention kernel", facts.no_kernel, broken=False)
 
 
 def _absent(facts: Facts, required: Collection[str]) -> Iterator[Finding]:

@@ -1,12 +1,14 @@
 """SwinV2 in plain torch, for any number of spatial axes. Nothing here knows of OpenMMLab."""
 
 from swinv2_dense.layers.block import Mlp, SwinBlock, SwinStage
+from swinv2_dense.layers.linear import Linear
 from swinv2_dense.layers.log_cpb import LogCPB, expand_bias
 from swinv2_dense.layers.patch import PatchEmbed, PatchMerging
 from swinv2_dense.layers.window_attention import WindowAttention, cosine_attention, cosine_attention_plain
 from swinv2_dense.layers.windows import WindowGrid, merge, partition, window_grid
 
 __all__ = [
+    "Linear",
     "LogCPB",
     "Mlp",
     "PatchEmbed",

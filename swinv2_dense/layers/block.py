@@ -66,9 +66,8 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same."""
-        # in place: nothing else needs a norm's output, and maps are what memory goes into
-        x = cast(Tensor, self.drop_path(self.norm1(self.attn(x)))).add_(x)
-        x = cast(Tensor, self.drop_path(self.norm2(self.mlp(x)))).add_(x)
+        x = x + self.drop_path(self.norm1(self.attn(x)))
+        x = x + self.drop_path(self.norm2(self.mlp(x)))
         return x if self.norm3 is None else self.norm3(x)
 
 

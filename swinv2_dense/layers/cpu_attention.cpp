@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -77,9 +78,9 @@ template <typename T> inline void store(T* p, Vec<T> v) { *(typename Vector<T>::
 template <typename T> inline Vec<T> all(T x) { return Vec<T>{} + x; }
 
 inline Vec<float> exp2(Vec<float> x) {
-    x = x < -126.0f ? all(-126.0f) : x;
-    const Vec<float> shifted = x + 12582912.0f;  // its low bits are the nearest integer
-    const Vec<float> f = x - (shifted - 12582912.0f);
+    const Vec<float> y = x < -126.0f ? all(-126.0f) : x;
+    const Vec<float> shifted = y + 12582912.0f;  // its low bits are the nearest integer
+    const Vec<float> f = y - (shifted - 12582912.0f);
     Vec<float> p = all(1.33908674e-3f);
     p = p * f + 9.66637369e-3f;
     p = p * f + 5.5503571e-2f;
@@ -87,7 +88,8 @@ inline Vec<float> exp2(Vec<float> x) {
     p = p * f + 6.93147188e-1f;
     p = p * f + 1.0f;
     typedef Vector<float>::bits Bits;
-    return (Vec<float>)((Bits)p + ((Bits)shifted << 23));
+    const Vec<float> power = (Vec<float>)((Bits)p + ((Bits)shifted << 23));
+    return x == x ? power : x;  // bits of a NaN are no exponent
 }
 
 inline Vec<double> exp2(Vec<double> x) {
@@ -236,7 +238,12 @@ template <typename T> class Buffer {
     T* memory;
 
   public:
-    explicit Buffer(long n) : memory((T*)std::aligned_alloc(64, round_up(n * long(sizeof(T)), 64))) {}
+    explicit Buffer(long n) : memory((T*)std::aligned_alloc(64, round_up(n * long(sizeof(T)), 64))) {
+        if (!memory) {
+            std::fprintf(stderr, "swinv2_dense: out of memory in attention, which needs %ld more bytes\n", n * long(sizeof(T)));
+            std::abort();
+        }
+    }
     Buffer(const Buffer&) = delete;
     ~Buffer() { std::free(memory); }
     operator T*() { return memory; }
@@ -256,7 +263,7 @@ template <typename T, typename In> class Windows {
     // Rows of a tensor (tokens x parts x H x D) -> padded x DP.
     void gather(const void* from, const int32_t* rows, long parts, long part, long padded, T* to) {
         for (long i = 0; i < N; ++i) {
-            const In* row = (const In*)from + ((rows[i] * parts + part) * H + head) * D;
+            const In* row = (const In*)from + ((parts * rows[i] + part) * H + head) * D;
             for (long d = 0; d < D; ++d) to[i * DP + d] = wide(row[d]);
             for (long d = D; d < DP; ++d) to[i * DP + d] = 0;
         }
@@ -371,7 +378,8 @@ template <typename T, typename In> class Windows {
         transpose(v, NP, TILE<T>, v_tiles);
         for (long i = 0; i < QP; ++i) {
             delta[i] = dot(o + i * DP, d_o + i * DP, DP);
-            lse[i] = i < N ? ((const T*)call.lse)[rows[i] * H + head] : T(0);
+            // queries that are none have no probabilities, whatever their bias
+            lse[i] = i < N ? ((const T*)call.lse)[rows[i] * H + head] : std::numeric_limits<T>::max() / 2;
         }
         T* dq = o;
         std::fill(dq, dq + QP * DP, T(0));
@@ -417,11 +425,11 @@ template <typename T, typename In> class Windows {
             }
         }
         // Through q / |q| / tau / ln 2 and k / |k|: only what is orthogonal to a row turns it.
-        const T unit = T(LN2) / scale;
+        const T unit = scale == 0 ? T(0) : T(LN2) / scale;
         for (long i = 0; i < N; ++i) {
             const T along_q = dot(q + i * DP, dq + i * DP, DP) * unit, along_k = dot(k + i * DP, dk + i * DP, DP);
             grad_scale += along_q;
-            In* to = (In*)call.grad_qkv + (rows[i] * 3 * H + head) * D;
+            In* to = (In*)call.grad_qkv + (3 * H * rows[i] + head) * D;
             for (long d = 0; d < D; ++d) {
                 const long x = i * DP + d;
                 narrow((dq[x] - q[x] * unit * along_q) * q_inverse[i] * scale, to[d]);

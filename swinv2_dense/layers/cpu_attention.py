@@ -58,7 +58,7 @@ def _kinds(grid: WindowGrid, batch: int) -> tuple[Any, Tensor]:
         struct.first, struct.windows, struct.tokens = first, batch * kind.windows, kind.tokens
         struct.shape[: len(kind.shape)] = kind.shape
         first += struct.windows * struct.tokens
-    rows = torch.arange(first, dtype=torch.int32).view(batch, *grid.size, 1)
+    rows = torch.arange(first, dtype=torch.int32, device="cpu").view(batch, *grid.size, 1)
     return kinds, partition(rows, grid).flatten()
 
 

@@ -18,11 +18,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         or not x.dtype == weight.dtype == torch.float32
         or torch.is_autocast_enabled("cpu")
         or torch.get_num_threads() == 1  # torch's own convolution, which is slow
+        or x.numel() == 0
     ):
         return F.linear(x, weight, bias)
     pixels = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)  # of one column, channels last
     out = F.conv2d(pixels, weight[:, :, None, None], bias)
-    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
 
 
 class Linear(nn.Linear):

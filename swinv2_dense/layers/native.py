@@ -24,6 +24,7 @@ from pathlib import Path
 __all__ = ["library"]
 
 SOURCE = Path(__file__).with_name("cpu_attention.cpp")
+OPTIONS = ("-std=c++17", "-O3", "-Wno-psabi", "-shared", "-fPIC")
 # The first that the compiler takes: Apple's has no OpenMP, some have no name for their own processor.
 FLAGS = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-fopenmp",), ("-mcpu=native",), ())
 
@@ -31,38 +32,32 @@ FLAGS = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-fopenmp
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
     """The compiled attention, or None, with a warning, where it cannot be compiled."""
-    compiler = _compiler()
-    if compiler is None:
-        _warn("no C++ compiler is on the PATH (g++ or clang++, or the variable CXX)")
-        return None
-    path = _folder() / f"attention-{_digest(compiler)}.so"
-    with contextlib.suppress(OSError):  # not there yet, or damaged
-        return ctypes.CDLL(str(path))
     try:
-        return _compile(compiler, path)
-    except OSError as error:
-        _warn(str(error))
+        compiler = _compiler()
+        cached = _folder() / f"attention-{_digest(compiler)}.so"
+        with contextlib.suppress(OSError):  # not there yet, or damaged
+            return ctypes.CDLL(str(cached))
+        return _compile(compiler, cached)
+    except (OSError, RuntimeError, ValueError) as error:  # no place to write, no home, an odd CXX
+        reason = str(error).strip().splitlines() or ["it says nothing"]
+        warnings.warn(
+            f"swinv2_dense: attention on the CPU falls back to torch's, several times slower in training: {reason[-1]}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return None
 
 
-def _compiler() -> list[str] | None:
-    for command in (os.environ.get("CXX"), "g++", "clang++", "c++"):
-        if command and shutil.which(shlex.split(command)[0]):
-            return shlex.split(command)
-    return None
-
-
-def _warn(reason: str) -> None:
-    line = reason.strip().splitlines()[-1] if reason.strip() else "it says nothing"
-    warnings.warn(
-        f"swinv2_dense: attention on the CPU falls back to torch's, several times slower in training: {line}",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+def _compiler() -> list[str]:
+    for command in (os.environ.get("CXX", ""), "g++", "clang++", "c++"):
+        words = shlex.split(command)
+        if words and shutil.which(words[0]):
+            return words
+    raise OSError("no C++ compiler is on the PATH (g++ or clang++, or the variable CXX)")
 
 
 def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "swinv2_dense" / "native"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "swinv2_dense" / "native"
 
 
 def _digest(compiler: list[str]) -> str:
@@ -70,26 +65,26 @@ def _digest(compiler: list[str]) -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     processor = [line for line in lines if line.startswith(("model name", "flags", "Features"))][:2]
-    known = [platform.machine(), platform.processor(), *processor, *compiler, str(FLAGS), SOURCE.read_text()]
+    known = [platform.machine(), platform.processor(), *processor, *compiler, *OPTIONS, str(FLAGS), SOURCE.read_text()]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 
-def _compile(compiler: list[str], path: Path) -> ctypes.CDLL:
+def _compile(compiler: list[str], cached: Path) -> ctypes.CDLL:
     print("swinv2_dense: compiling attention for this processor, once (about 10 s) ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        built = Path(folder) / path.name
-        command = [*compiler, "-std=c++17", "-O3", "-Wno-psabi", "-shared", "-fPIC", str(SOURCE), "-o", str(built)]
+        built = Path(folder) / cached.name
+        command = [*compiler, *OPTIONS, str(SOURCE), "-o", str(built)]
         for flags in FLAGS:
             done = subprocess.run([*command, *flags], capture_output=True, text=True)
             if done.returncode == 0:
                 break
         else:
-            raise OSError(f"{done.stderr}\n{shlex.join(command)} failed, see above")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f"{path.name}.{os.getpid()}")
-            shutil.copy(built, partial)
-            partial.replace(path)  # at once: processes that start together never load half a library
-        except OSError:
-            path = built  # loaded, it needs its file no more
-        return ctypes.CDLL(str(path))
+            raise OSError(f"{done.stderr}\n{shlex.join(command)} failed")
+        with contextlib.suppress(OSError):
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cached.parent) as beside:
+                # moved to its place at once: processes that start together never load half a library
+                shutil.copy(built, beside)
+                (Path(beside) / cached.name).replace(cached)
+            return ctypes.CDLL(str(cached))
+        return ctypes.CDLL(str(built))  # loaded, it needs its file no more

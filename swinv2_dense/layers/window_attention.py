@@ -58,7 +58,8 @@ def cosine_attention(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid
     """
     if dropout:
         return cosine_attention_plain(qkv, scale, table, grid, dropout=dropout)
-    if qkv.device.type == "cpu" and not torch.compiler.is_exporting() and library() is not None:
+    # compilers and other runtimes know torch's attention
+    if qkv.device.type == "cpu" and not torch.compiler.is_compiling() and library() is not None:
         return cpu_attention(qkv, scale, table, grid)
     return cosine_attention_fused(qkv, scale, table, grid)
 
@@ -184,7 +185,8 @@ class WindowAttention(nn.Module):
             return cast(Tensor, self.proj(cosine_attention(qkv, scale, table, grid, dropout=dropout)))
 
         if x.device.type == "cpu" and not torch.compiler.is_compiling():
-            bands = [attend(x[:, rows], band) for rows, band in grid.bands(BAND_TOKENS // x.shape[0])]
+            grids = grid.bands(BAND_TOKENS // max(1, len(x)))
+            bands = [attend(*band) for band in zip(x.split([g.size[0] for g in grids], dim=1), grids, strict=True)]
             x = bands[0] if len(bands) == 1 else torch.cat(bands, dim=1)
         else:
             x = attend(x, grid)

@@ -63,16 +63,19 @@ class WindowGrid:
     def is_one_window(self) -> bool:
         return self.size == self.window
 
-    def bands(self, tokens: int) -> Iterator[tuple[slice, WindowGrid]]:
-        """The map cut across its first axis where no window is, into bands of about so many tokens: the rows of each,
-        and how it is cut into the same windows."""
+    def bands(self, tokens: int) -> list[WindowGrid]:
+        """The map cut across its first axis where no window is, in bands of about so many tokens: how each is cut into
+        the same windows."""
         rows, window = self.size[0], self.window[0]
         step = window * max(1, tokens // (window * math.prod(self.size[1:])))
         first = window // 2 if self.shifted[0] and rows > window else 0
         starts = [0, *range(first + step, rows, step)]
-        for start, stop in zip(starts, [*starts[1:], rows], strict=True):
-            shifted = (self.shifted[0] and start == 0, *self.shifted[1:])
-            yield slice(start, stop), window_grid((stop - start, *self.size[1:]), self.window, shifted=shifted)
+        return [
+            window_grid(
+                (stop - start, *self.size[1:]), self.window, shifted=(self.shifted[0] and start == 0, *self.shifted[1:])
+            )
+            for start, stop in zip(starts, [*starts[1:], rows], strict=True)
+        ]
 
 
 def _cells(size: int, window: int, shifted: bool) -> dict[int, list[tuple[int, int]]]:

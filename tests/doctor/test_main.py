@@ -44,6 +44,15 @@ def test_broken(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.usefixtures("found")
+def test_without_the_kernel_all_works_slowly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "collect", lambda tell: Facts(versions=BASE, no_kernel="no C++ compiler"))
+    assert doctor.main([]) == 0
+    assert "no C++ compiler" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("found")
 @pytest.mark.parametrize("extra", ["det", "all"])
 def test_required_but_absent(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "collect", lambda tell: Facts(versions=BASE))

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from swinv2_dense.layers import WindowAttention, native
+from swinv2_dense.layers import WindowAttention, cosine_attention_plain, native, window_grid
+from swinv2_dense.layers.cpu_attention import cpu_attention
+
+KERNEL = native.SOURCE
+CPU = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 
 
 @pytest.fixture
@@ -42,7 +46,29 @@ def test_compiles_once(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert [built] == list(cache.iterdir())
 
 
-@pytest.mark.parametrize("compiler", ["", "no-such-compiler", "false"])
+@pytest.mark.skipif("avx2" not in CPU, reason="names processors that this one is not")
+@pytest.mark.parametrize("march", ["x86-64", "haswell"])
+def test_shorter_vectors_give_the_same(march: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processors have vectors of 16, 32 or 64 bytes, and the kernel is written for each."""
+    monkeypatch.setattr(native, "SOURCE", KERNEL)
+    monkeypatch.setattr(native, "FLAGS", ((f"-march={march}", "-fopenmp", "-O1"),))
+    grid = window_grid((9, 20), (7, 5), shifted=True)
+    for dtype in (torch.float32, torch.float64):
+        inputs = [
+            torch.randn(1, 9, 20, 3, 2, 20, dtype=dtype),
+            torch.rand(2, dtype=dtype),
+            torch.randn(2, 13, 9, dtype=dtype),
+        ]
+        for t in inputs:
+            t.requires_grad_()
+        out, expected = cpu_attention(*inputs, grid), cosine_attention_plain(*inputs, grid)
+        torch.testing.assert_close(out, expected)
+        grad = torch.randn_like(out)
+        for a, b in zip(torch.autograd.grad(out, inputs, grad), torch.autograd.grad(expected, inputs, grad)):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("compiler", ["", " ", '"g++', "no-such-compiler", "false"])
 def test_without_a_compiler_attention_is_torchs_and_says_so(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiler: str
 ) -> None:
@@ -59,6 +85,17 @@ def test_without_a_compiler_attention_is_torchs_and_says_so(
     torch.testing.assert_close(run(), out, rtol=1e-4, atol=1e-5)
 
 
+def test_without_a_home_attention_is_torchs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def expanduser(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", expanduser)
+    with pytest.warns(RuntimeWarning, match="home directory"):
+        assert native.library() is None
+
+
 def test_a_folder_that_cannot_be_written_is_no_obstacle(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.parent.write_text("in the way")
     assert native.library() is not None
@@ -66,7 +103,6 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(cache: Path, monkeypatch
 
 def test_a_damaged_library_is_compiled_again(cache: Path) -> None:
     compiler = native._compiler()
-    assert compiler is not None
     damaged = cache / f"attention-{native._digest(compiler)}.so"
     cache.mkdir(parents=True)
     damaged.write_bytes(b"")
