@@ -10,16 +10,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
-from swinv2_dense.layers.linear import Linear
+from swinv2_dense.layers.cpu.block import band_by_band
+from swinv2_dense.layers.cpu.linear import Linear
+from swinv2_dense.layers.log_cpb import LogCPB
 from swinv2_dense.layers.patch import PatchMerging
 from swinv2_dense.layers.window_attention import WindowAttention
 
 __all__ = ["Mlp", "SwinBlock", "SwinStage"]
-
-
-# Tokens that a CPU takes through an MLP at a time: of 512 to 4096 the fastest, up to twice as fast as all of them at
-# once, where the hidden layer is larger than what memory allocators keep for the next call.
-MLP_TOKENS = 4096
 
 
 class Mlp(nn.Module):
@@ -34,12 +31,6 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """... x C -> the same."""
-        if x.device.type != "cpu" or torch.compiler.is_compiling():
-            return self._of(x)
-        parts = [self._of(tokens) for tokens in x.flatten(0, -2).split(MLP_TOKENS)]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)).view(x.shape)
-
-    def _of(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.drop(self.fc2(self.drop(self.act(self.fc1(x))))))
 
 
@@ -66,9 +57,23 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same."""
+        if x.device.type == "cpu" and not torch.compiler.is_compiling() and self._infers(x):
+            return band_by_band(self, x)
         x = x + self.drop_path(self.norm1(self.attn(x)))
         x = x + self.drop_path(self.norm2(self.mlp(x)))
         return x if self.norm3 is None else self.norm3(x)
+
+    def _infers(self, x: Tensor) -> bool:
+        """Whether no gradients are wanted, nothing is dropped, and no module is hooked, replaced or of a subclass."""
+        wants_grad = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
+        return not (self.training or wants_grad or self.attn.pad_attention == "zeros") and all(
+            type(m) in _OURS and not m._forward_hooks and not m._forward_pre_hooks for m in self.modules()
+        )
+
+
+_OURS = {SwinBlock, WindowAttention, LogCPB, Mlp, Linear, nn.Linear, nn.ReLU, nn.GELU, nn.LayerNorm, nn.Dropout} | {
+    StochasticDepth
+}
 
 
 class SwinStage(nn.Module):

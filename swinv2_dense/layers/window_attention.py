@@ -5,7 +5,7 @@ There is one formula and three ways to evaluate it, chosen in :func:`cosine_atte
 - :func:`cosine_attention_plain`, the formula as the paper writes it: the reference, and what attention dropout needs;
 - :func:`cosine_attention_fused`, torch's fused kernel and its own gradients, on accelerators, in training a group of
   windows after another (section 3.5): the kernel writes the bias's gradient out for every window before it is summed;
-- :func:`~swinv2_dense.layers.cpu_attention.cpu_attention`, this package's own kernel, on CPUs.
+- :func:`~swinv2_dense.layers.cpu.attention.cpu_attention`, this package's own kernel, on CPUs.
 
 How many axes the maps have is the concern of ``windows.py`` alone.
 
@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swinv2_dense.layers.cpu_attention import cpu_attention
-from swinv2_dense.layers.linear import Linear, linear
+from swinv2_dense.layers.cpu.attention import cpu_attention
+from swinv2_dense.layers.cpu.linear import Linear, linear
+from swinv2_dense.layers.cpu.native import library
 from swinv2_dense.layers.log_cpb import LogCPB, at_least_float32, expand_bias
-from swinv2_dense.layers.native import library
 from swinv2_dense.layers.patch import pad_to_multiple
 from swinv2_dense.layers.windows import WindowGrid, merge, partition, window_grid, windows_of
 
@@ -35,10 +35,6 @@ __all__ = ["WindowAttention", "cosine_attention", "cosine_attention_fused", "cos
 # Logits of a group of windows when the fused kernel gives their bias a gradient: 1 GiB in float32. At 1536 x 1536 with
 # windows of 32 the first stage of SwinV2-G has nine times as many. A single window and head is never divided.
 FUSED_ENTRIES = 2**28
-
-# Tokens that a CPU takes from qkv to projection at a time: the caches hold them, and memory for what is larger than
-# 32 MiB comes from the system anew each time.
-BAND_TOKENS = 4096
 
 _EPS = 1e-6
 
@@ -173,24 +169,19 @@ class WindowAttention(nn.Module):
             x = pad_to_multiple(x, tuple(map(min, size, self.window)), first_axis=1)
         grid = window_grid(x.shape[1:-1], self.window, shifted=self.shifted)
 
-        bias = None
-        if self.q_bias is not None and self.v_bias is not None:
-            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        scale = self.logit_scale.flatten().to(at_least_float32(self.logit_scale)).clamp(max=math.log(100)).exp()
-        table = self.cpb_mlp.table(grid.window)
+        bias, scale, table = self.operands(grid)
+        qkv = linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))
         dropout = self.attn_drop if self.training else 0.0
-
-        def attend(x: Tensor, grid: WindowGrid) -> Tensor:
-            qkv = linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))
-            return cast(Tensor, self.proj(cosine_attention(qkv, scale, table, grid, dropout=dropout)))
-
-        if x.device.type == "cpu" and not torch.compiler.is_compiling():
-            grids = grid.bands(BAND_TOKENS // max(1, len(x)))
-            bands = [attend(*band) for band in zip(x.split([g.size[0] for g in grids], dim=1), grids, strict=True)]
-            x = bands[0] if len(bands) == 1 else torch.cat(bands, dim=1)
-        else:
-            x = attend(x, grid)
+        x = self.proj(cosine_attention(qkv, scale, table, grid, dropout=dropout))
         x = self.proj_drop(x)
         for axis, s in enumerate(size, start=1):
             x = x.narrow(axis, 0, s)
         return x
+
+    def operands(self, grid: WindowGrid) -> tuple[Tensor | None, Tensor, Tensor]:
+        """The bias of qkv, 3C or None, and scale and table of :func:`cosine_attention`."""
+        bias = None
+        if self.q_bias is not None and self.v_bias is not None:
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        scale = self.logit_scale.flatten().to(at_least_float32(self.logit_scale)).clamp(max=math.log(100)).exp()
+        return bias, scale, self.cpb_mlp.table(grid.window)

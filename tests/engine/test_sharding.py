@@ -39,7 +39,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cfg.train_dataloader.update(batch_size=1, sampler=dict(type="InfiniteSampler"))
     cfg.train_cfg = dict(type="IterBasedTrainLoop", max_iters=ITERATIONS, val_interval=1000)
     cfg.param_scheduler = None
-    cfg.optim_wrapper.optimizer.lr = 1e-3
+    # small steps: with larger ones a difference in the last digit is ten times larger at every iteration
+    cfg.optim_wrapper.optimizer.lr = 1e-4
     cfg.default_hooks.checkpoint = dict(type="CheckpointHook", by_epoch=False, interval=SAVED)
     cfg.merge_from_dict({"env_cfg.dist_cfg.backend": "gloo", "log_level": "WARNING", "visualizer.vis_backends": []})
     cfg.dump(folder / "whole.py")

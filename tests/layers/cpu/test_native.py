@@ -1,4 +1,4 @@
-"""The kernel's library: compiled once, never found half written, and done without where there is no compiler."""
+"""The kernels' library: compiled once, never found half written, and done without where there is no compiler."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from swinv2_dense.layers import WindowAttention, cosine_attention_plain, native, window_grid
-from swinv2_dense.layers.cpu_attention import cpu_attention
+from swinv2_dense.layers import WindowAttention, cosine_attention_plain, window_grid
+from swinv2_dense.layers.cpu import native
+from swinv2_dense.layers.cpu.attention import cpu_attention
+from swinv2_dense.layers.cpu.linear import linear
 
-KERNEL = native.SOURCE
+KERNELS = native.FOLDER
 CPU = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder of compiled libraries, none loaded, and a source that takes no time to compile."""
-    source = tmp_path / "kernel.cpp"
-    source.write_text('extern "C" int answer() { return 42; }')
-    monkeypatch.setattr(native, "SOURCE", source)
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "kernel.cpp").write_text('extern "C" int answer() { return 42; }')
+    monkeypatch.setattr(native, "FOLDER", tmp_path / "kernels")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     native.library.cache_clear()
     yield tmp_path / "swinv2_dense" / "native"
@@ -50,7 +53,7 @@ def test_compiles_once(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
 @pytest.mark.parametrize("march", ["x86-64", "haswell"])
 def test_shorter_vectors_give_the_same(march: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processors have vectors of 16, 32 or 64 bytes, and the kernel is written for each."""
-    monkeypatch.setattr(native, "SOURCE", KERNEL)
+    monkeypatch.setattr(native, "FOLDER", KERNELS)
     monkeypatch.setattr(native, "FLAGS", ((f"-march={march}", "-fopenmp", "-O1"),))
     grid = window_grid((9, 20), (7, 5), shifted=True)
     for dtype in (torch.float32, torch.float64):
@@ -66,6 +69,11 @@ def test_shorter_vectors_give_the_same(march: str, cache: Path, monkeypatch: pyt
         grad = torch.randn_like(out)
         for a, b in zip(torch.autograd.grad(out, inputs, grad), torch.autograd.grad(expected, inputs, grad)):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    x, weight, residual, norm = torch.randn(19, 21), torch.randn(37, 21), torch.randn(19, 37), torch.nn.LayerNorm(37)
+    torch.testing.assert_close(linear(x, weight, gelu=True), F.gelu(F.linear(x, weight)), rtol=1e-5, atol=2e-6)
+    with torch.no_grad():
+        out = linear(x, weight, norm=norm, residual=residual)
+    torch.testing.assert_close(out, norm(F.linear(x, weight)) + residual, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("compiler", ["", " ", '"g++', "no-such-compiler", "false"])
@@ -103,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(cache: Path, monkeypatch
 
 def test_a_damaged_library_is_compiled_again(cache: Path) -> None:
     compiler = native._compiler()
-    damaged = cache / f"attention-{native._digest(compiler)}.so"
+    damaged = cache / f"{native._digest(compiler)}.so"
     cache.mkdir(parents=True)
     damaged.write_bytes(b"")
     assert native.library() is not None

@@ -1,4 +1,4 @@
-"""Cosine attention on CPUs: two operators of torch, forward and backward, whose arithmetic is in ``cpu_attention.cpp``.
+"""Cosine attention on CPUs: two operators of torch, forward and backward, whose arithmetic is in ``attention.cpp``.
 
 What they save in bytes: queries and keys are read from the map where they lie, without partition and merge, and brought
 to unit length on the way; the bias is read from the table of offsets; logits stay in the caches, some rows at a time
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from swinv2_dense.layers.cpu.native import library
 from swinv2_dense.layers.log_cpb import at_least_float32
-from swinv2_dense.layers.native import library
 from swinv2_dense.layers.windows import WindowGrid, partition, window_grid
 
 __all__ = ["cpu_attention"]

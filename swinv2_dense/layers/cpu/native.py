@@ -1,4 +1,4 @@
-"""Compiles ``cpu_attention.cpp`` where it runs, once, for the very processor, and loads it.
+"""Compiles the C++ of this folder where it runs, once, for the very processor, and loads it.
 
 The library is kept in ``$XDG_CACHE_HOME/swinv2_dense/native`` under the digest of all that it depends on. It includes
 nothing of Python and torch, so that it takes seconds to compile and outlives both. Torch is imported before it is
@@ -23,7 +23,7 @@ from pathlib import Path
 
 __all__ = ["library"]
 
-SOURCE = Path(__file__).with_name("cpu_attention.cpp")
+FOLDER = Path(__file__).parent
 OPTIONS = ("-std=c++17", "-O3", "-Wno-psabi", "-shared", "-fPIC")
 # The first that the compiler takes: Apple's has no OpenMP, some have no name for their own processor.
 FLAGS = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-fopenmp",), ("-mcpu=native",), ())
@@ -31,10 +31,11 @@ FLAGS = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-fopenmp
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """The compiled attention, or None, with a warning, where it cannot be compiled."""
+    """The compiled kernels, or None, with a warning, where they cannot be compiled."""
     try:
+        _keep_memory()
         compiler = _compiler()
-        cached = _folder() / f"attention-{_digest(compiler)}.so"
+        cached = _cache() / f"{_digest(compiler)}.so"
         with contextlib.suppress(OSError):  # not there yet, or damaged
             return ctypes.CDLL(str(cached))
         return _compile(compiler, cached)
@@ -48,6 +49,14 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
+def _keep_memory() -> None:
+    """Glibc gives freed memory back to the system beyond a threshold, to get it again page by page, cleared: a tenth of
+    the time of small pictures. The threshold follows the largest block that was freed, up to 32 MiB; here is one."""
+    malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
+    malloc.restype, malloc.argtypes, free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+    free(malloc(31 * 2**20))
+
+
 def _compiler() -> list[str]:
     for command in (os.environ.get("CXX", ""), "g++", "clang++", "c++"):
         words = shlex.split(command)
@@ -56,8 +65,12 @@ def _compiler() -> list[str]:
     raise OSError("no C++ compiler is on the PATH (g++ or clang++, or the variable CXX)")
 
 
-def _folder() -> Path:
+def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "swinv2_dense" / "native"
+
+
+def _sources() -> list[Path]:
+    return sorted(FOLDER.glob("*.cpp"))
 
 
 def _digest(compiler: list[str]) -> str:
@@ -65,15 +78,16 @@ def _digest(compiler: list[str]) -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     processor = [line for line in lines if line.startswith(("model name", "flags", "Features"))][:2]
-    known = [platform.machine(), platform.processor(), *processor, *compiler, *OPTIONS, str(FLAGS), SOURCE.read_text()]
+    sources = [path.read_text() for path in (*_sources(), *sorted(FOLDER.glob("*.h")))]
+    known = [platform.machine(), platform.processor(), *processor, *compiler, *OPTIONS, str(FLAGS), *sources]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:16]
 
 
 def _compile(compiler: list[str], cached: Path) -> ctypes.CDLL:
-    print("swinv2_dense: compiling attention for this processor, once (about 10 s) ...", file=sys.stderr, flush=True)
+    print("swinv2_dense: compiling kernels for this processor, once (about 10 s) ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder) / cached.name
-        command = [*compiler, *OPTIONS, str(SOURCE), "-o", str(built)]
+        command = [*compiler, *OPTIONS, *map(str, _sources()), "-o", str(built)]
         for flags in FLAGS:
             done = subprocess.run([*command, *flags], capture_output=True, text=True)
             if done.returncode == 0:

@@ -1,4 +1,4 @@
-// Cosine attention inside windows, forward and backward, on CPUs: the compiled half of cpu_attention.py, which says what
+// Cosine attention inside windows, forward and backward, on CPUs: the compiled half of attention.py, which says what
 // is computed. native.py compiles it where it runs, for the machine it runs on.
 //
 // A thread takes one window and head after another. Of its N x N logits it holds ROWS x N (forward) or QUERIES x KEYS
@@ -13,17 +13,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <limits>
 #include <vector>
+
+#include "vectors.h"
 
 extern "C" {
 
 constexpr int MAX_AXES = 4;
 
-// Both also in cpu_attention.py, field by field.
+// Both also in attention.py, field by field.
 struct Kind {
     int64_t first, windows, tokens;  // place of its first token in `rows`; tokens of a window
     int64_t shape[MAX_AXES];
@@ -44,92 +43,7 @@ struct Call {
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr long BYTES = 64, ROWS = 8;
-#elif defined(__AVX__)
-constexpr long BYTES = 32, ROWS = 4;
-#elif defined(__ARM_NEON)
-constexpr long BYTES = 16, ROWS = 8;
-#else
-constexpr long BYTES = 16, ROWS = 4;
-#endif
 constexpr long QUERIES = 32, KEYS = 512;
-constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453, EPS = 1e-6;
-
-// ----------------------------------------------------------------------------------------------------------- vectors
-
-template <typename T> struct Vector;
-template <> struct Vector<float> {
-    typedef float type __attribute__((vector_size(BYTES)));
-    typedef float unaligned __attribute__((vector_size(BYTES), aligned(4)));
-    typedef int32_t bits __attribute__((vector_size(BYTES)));
-};
-template <> struct Vector<double> {
-    typedef double type __attribute__((vector_size(BYTES)));
-    typedef double unaligned __attribute__((vector_size(BYTES), aligned(8)));
-};
-template <typename T> using Vec = typename Vector<T>::type;
-template <typename T> constexpr long LANES = BYTES / long(sizeof(T));
-template <typename T> constexpr long TILE = 2 * LANES<T>;
-template <typename T> constexpr long PAD = TILE<T> > ROWS ? TILE<T> : ROWS;  // keys in memory: a multiple of both
-
-template <typename T> inline Vec<T> load(const T* p) { return *(const typename Vector<T>::unaligned*)p; }
-template <typename T> inline void store(T* p, Vec<T> v) { *(typename Vector<T>::unaligned*)p = v; }
-template <typename T> inline Vec<T> all(T x) { return Vec<T>{} + x; }
-
-inline Vec<float> exp2(Vec<float> x) {
-    const Vec<float> y = x < -126.0f ? all(-126.0f) : x;
-    const Vec<float> shifted = y + 12582912.0f;  // its low bits are the nearest integer
-    const Vec<float> f = y - (shifted - 12582912.0f);
-    Vec<float> p = all(1.33908674e-3f);
-    p = p * f + 9.66637369e-3f;
-    p = p * f + 5.5503571e-2f;
-    p = p * f + 2.40223489e-1f;
-    p = p * f + 6.93147188e-1f;
-    p = p * f + 1.0f;
-    typedef Vector<float>::bits Bits;
-    const Vec<float> power = (Vec<float>)((Bits)p + ((Bits)shifted << 23));
-    return x == x ? power : x;  // bits of a NaN are no exponent
-}
-
-inline Vec<double> exp2(Vec<double> x) {
-    for (int i = 0; i < LANES<double>; ++i) x[i] = std::exp2(x[i]);
-    return x;
-}
-
-// All lanes into one, by halves: f(lane, lane).
-template <typename T, typename F> inline T fold(Vec<T> v, F f) {
-    T lanes[LANES<T>];
-    store(lanes, v);
-#pragma GCC unroll 4
-    for (int half = LANES<T> / 2; half; half /= 2)
-#pragma GCC unroll 8
-        for (int i = 0; i < half; ++i) lanes[i] = f(lanes[i], lanes[i + half]);
-    return lanes[0];
-}
-
-template <typename T> inline T sum(Vec<T> v) {
-    return fold<T>(v, [](T x, T y) { return x + y; });
-}
-
-struct BFloat16 { uint16_t bits; };
-inline float wide(float x) { return x; }
-inline double wide(double x) { return x; }
-inline float wide(BFloat16 x) {
-    uint32_t bits = (uint32_t)x.bits << 16;
-    float y;
-    std::memcpy(&y, &bits, 4);
-    return y;
-}
-inline void narrow(float x, float& y) { y = x; }
-inline void narrow(double x, double& y) { y = x; }
-inline void narrow(float x, BFloat16& y) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, 4);
-    y.bits = x != x ? 0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-inline long round_up(long x, long to) { return (x + to - 1) / to * to; }
 
 inline long offsets(const Call& call) {
     long n = 1;
@@ -139,15 +53,15 @@ inline long offsets(const Call& call) {
 
 // -------------------------------------------------------------------------------------------------- matrix products
 
-// tile[r] = sum over d < D of a[d][r] * b[d]: ROWS rows of TILE columns. a is D x ROWS, b D x TILE.
-template <typename T> inline void product(const T* a, const T* b, long D, Vec<T> (&tile)[ROWS][2]) {
+// tile[r] = sum over d < D of a[r][d] * b[d]: ROWS rows of TILE columns. a is ROWS x DP, b D x TILE.
+template <typename T> inline void product(const T* a, long DP, const T* b, long D, Vec<T> (&tile)[ROWS][2]) {
     for (auto& row : tile) row[0] = row[1] = Vec<T>{};
-    for (long d = 0; d < D; ++d, a += ROWS, b += TILE<T>) {
+    for (long d = 0; d < D; ++d, ++a, b += TILE<T>) {
         const Vec<T> b0 = load(b), b1 = load(b + LANES<T>);
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; ++r) {
-            tile[r][0] += a[r] * b0;
-            tile[r][1] += a[r] * b1;
+            tile[r][0] += a[r * DP] * b0;
+            tile[r][1] += a[r * DP] * b1;
         }
     }
 }
@@ -233,29 +147,13 @@ template <typename T> class Strips {
 
 // ----------------------------------------------------------------------------------------------- one window and head
 
-// Memory that is aligned to vectors, and not initialised.
-template <typename T> class Buffer {
-    T* memory;
-
-  public:
-    explicit Buffer(long n) : memory((T*)std::aligned_alloc(64, round_up(n * long(sizeof(T)), 64))) {
-        if (!memory) {
-            std::fprintf(stderr, "swinv2_dense: out of memory in attention, which needs %ld more bytes\n", n * long(sizeof(T)));
-            std::abort();
-        }
-    }
-    Buffer(const Buffer&) = delete;
-    ~Buffer() { std::free(memory); }
-    operator T*() { return memory; }
-};
-
 // Attention of one head in windows of one kind, one after the other.
 template <typename T, typename In> class Windows {
     const Call& call;
     const Kind& kind;
     const long head, D, DP, H, N, NP, QP;
     const T scale;
-    Buffer<T> q{QP * DP}, k{NP * DP}, v{NP * DP}, k_tiles{NP * D}, q_tiles{QUERIES * D};
+    Buffer<T> q{QP * DP}, k{NP * DP}, v{NP * DP}, k_tiles{NP * D};
     Strips<T> bias{call, kind};
 
     const int32_t* rows_of(long window) const { return call.rows + kind.first + window * N; }
@@ -279,11 +177,9 @@ template <typename T, typename In> class Windows {
         }
     }
 
-    // n x DP -> n / width tiles of D x width.
-    void transpose(const T* x, long n, long width, T* tiles) {
-        for (long i = 0; i < n; i += width, tiles += D * width)
-            for (long j = 0; j < width; ++j)
-                for (long d = 0; d < D; ++d) tiles[d * width + j] = x[(i + j) * DP + d];
+    // Rows -> tiles of D x TILE.
+    void pack_tiles(const T* rows, T* tiles) {
+        for (long i = 0; i < NP; i += TILE<T>) pack<T>(rows + i * DP, DP, D, TILE<T>, tiles + i * D);
     }
 
     // Logits of keys that are none, from the n-th on.
@@ -293,9 +189,9 @@ template <typename T, typename In> class Windows {
     }
 
     // Logits of ROWS queries and a TILE of keys, f(row, vector of the tile, logits) for each.
-    template <typename F> inline void logits(const T* q_tile, const T* const (&b)[ROWS], long key, F f) {
+    template <typename F> inline void logits(const T* queries, const T* const (&b)[ROWS], long key, F f) {
         Vec<T> tile[ROWS][2];
-        product(q_tile, k_tiles + key * D, D, tile);
+        product(queries, DP, k_tiles + key * D, D, tile);
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 2
@@ -315,7 +211,7 @@ template <typename T, typename In> class Windows {
                 high[c] = high[c] > s ? high[c] : s;
             }
         high[0] = high[0] > high[1] ? high[0] : high[1];
-        highest = fold<T>(high[0], [](T x, T y) { return x > y ? x : y; });
+        highest = fold<T>(high[0], [](Vec<T> x, Vec<T> y) { return x > y ? x : y; });
         for (long j = 0; j < NP; j += TILE<T>)
             for (int c = 0; c < 2; ++c) {
                 const Vec<T> e = exp2(load(row + j + c * LANES<T>) - highest);
@@ -341,13 +237,12 @@ template <typename T, typename In> class Windows {
         gather(call.qkv, rows, 3, 2, NP, v);
         normalize(q, N, scale * T(LOG2E));
         normalize(k, N, 1);
-        transpose(k, NP, TILE<T>, k_tiles);
+        pack_tiles(k, k_tiles);
         for (long i = 0; i < N; i += ROWS) {
-            transpose(q + i * DP, ROWS, ROWS, q_tiles);
             const T* b[ROWS];
             for (long r = 0; r < ROWS; ++r) b[r] = bias.row(std::min(i + r, N - 1));
             for (long j = 0; j < NP; j += TILE<T>)
-                logits(q_tiles, b, j, [&](int r, int c, Vec<T> s) { store(p + r * L + j + c * LANES<T>, s); });
+                logits(q + i * DP, b, j, [&](int r, int c, Vec<T> s) { store(p + r * L + j + c * LANES<T>, s); });
             T highest[ROWS], total[ROWS];
             for (long r = 0; r < ROWS; ++r) softmax(p + r * L, highest[r], total[r]);
             std::fill(o + 0, o + ROWS * DP, T(0));
@@ -365,7 +260,7 @@ template <typename T, typename In> class Windows {
     void backward(long window, Strips<T>& grad_bias, T& grad_scale) {
         const long L = KEYS + LANES<T>;
         const int32_t* rows = rows_of(window);
-        Buffer<T> o(QP * DP), d_o(QP * DP), dk(NP * DP), dv(NP * DP), v_tiles(NP * D), o_tiles(QUERIES * D);
+        Buffer<T> o(QP * DP), d_o(QP * DP), dk(NP * DP), dv(NP * DP), v_tiles(NP * D);
         Buffer<T> p(QUERIES * L), ds(QUERIES * L), q_inverse(N), k_inverse(N), delta(QP), lse(QP);
         gather(call.qkv, rows, 3, 0, QP, q);
         gather(call.qkv, rows, 3, 1, NP, k);
@@ -374,8 +269,8 @@ template <typename T, typename In> class Windows {
         gather(call.grad_out, rows, 1, 0, QP, d_o);
         normalize(q, N, scale * T(LOG2E), q_inverse);
         normalize(k, N, 1, k_inverse);
-        transpose(k, NP, TILE<T>, k_tiles);
-        transpose(v, NP, TILE<T>, v_tiles);
+        pack_tiles(k, k_tiles);
+        pack_tiles(v, v_tiles);
         for (long i = 0; i < QP; ++i) {
             delta[i] = dot(o + i * DP, d_o + i * DP, DP);
             // queries that are none have no probabilities, whatever their bias
@@ -387,8 +282,6 @@ template <typename T, typename In> class Windows {
         std::fill(dv + 0, dv + NP * DP, T(0));
         for (long i = 0; i < N; i += QUERIES) {
             const long queries = std::min(QUERIES, round_up(N - i, ROWS));
-            transpose(q + i * DP, queries, ROWS, q_tiles);
-            transpose(d_o + i * DP, queries, ROWS, o_tiles);
             for (long first = 0; first < NP; first += KEYS) {
                 const long keys = std::min(KEYS, NP - first);
                 for (long r0 = 0; r0 < queries; r0 += ROWS) {
@@ -399,11 +292,11 @@ template <typename T, typename In> class Windows {
                         db[r] = grad_bias.row(std::min(i + r0 + r, N - 1));
                     }
                     for (long j = 0; j < keys; j += TILE<T>) {
-                        logits(q_tiles + r0 * D, b, first + j, [&](int r, int c, Vec<T> s) {
+                        logits(q + (i + r0) * DP, b, first + j, [&](int r, int c, Vec<T> s) {
                             store(p + (r0 + r) * L + j + c * LANES<T>, exp2(s - lse[i + r0 + r]));
                         });
                         Vec<T> dp[ROWS][2];
-                        product(o_tiles + r0 * D, v_tiles + (first + j) * D, D, dp);
+                        product(d_o + (i + r0) * DP, DP, v_tiles + (first + j) * D, D, dp);
 #pragma GCC unroll 8
                         for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 2

@@ -1,0 +1,123 @@
+// Linear layers on CPUs with what follows them, in float32; the compiled half of linear.py, which says what is computed.
+//
+// A tile of ROWS tokens and TILE outputs keeps its sums in registers. For it the weights are packed, TILE outputs side by
+// side for every input; tokens are read as they lie.
+
+#include <algorithm>
+
+#include "vectors.h"
+
+extern "C" {
+
+// Also in linear.py, field by field. Pointers but x, weight and y may be null; norm and residual go together.
+struct Linear {
+    int64_t tokens, inputs, outputs, gelu, threads;
+    double eps;
+    const float *x, *weight, *bias, *norm_weight, *norm_bias, *residual;
+    float* y;
+};
+
+}  // extern "C"
+
+namespace {
+
+using V = Vec<float>;
+constexpr long LANE = LANES<float>, COLUMNS = TILE<float>;
+constexpr long PACKED = 512 * 1024 / sizeof(float);  // weights at a time: half a cache of the second level
+
+// x (1/2 + erf(x / sqrt 2) / 2), the second summand as a rational function fitted to 8e-8 up to |x| = 5.5.
+inline V gelu(V x) {
+    const V y = x > 5.5f ? all(5.5f) : x, t = y * y;
+    V p = all(2.31698642e-8f), q = all(1.20244624e-6f);
+    p = p * t + 6.25100165e-6f, q = q * t + 7.04957129e-5f;
+    p = p * t + 1.59540752e-4f, q = q * t + 1.83130405e-3f;
+    p = p * t + 4.61905124e-3f, q = q * t + 2.81382632e-2f;
+    p = p * t + 3.29879411e-2f, q = q * t + 2.49354318e-1f;
+    p = p * t + 3.98942173e-1f, q = q * t + 1.0f;
+    return x < -5.5f ? V{} : x * (0.5f + y * p / q);
+}
+
+// Tokens m.., outputs n..: ROWS x COLUMNS of them, fewer at the end.
+void tile(const Linear& layer, long m, long n, const float* packed) {
+    const float* x[ROWS];
+    for (long r = 0; r < ROWS; ++r) x[r] = layer.x + std::min(m + r, layer.tokens - 1) * layer.inputs;
+    V sums[ROWS][2] = {};
+    for (long k = 0; k < layer.inputs; ++k, packed += COLUMNS) {
+        const V w0 = load(packed), w1 = load(packed + LANE);
+#pragma GCC unroll 8
+        for (long r = 0; r < ROWS; ++r) {
+            sums[r][0] += x[r][k] * w0;
+            sums[r][1] += x[r][k] * w1;
+        }
+    }
+    const long columns = std::min(COLUMNS, layer.outputs - n);
+    float bias[COLUMNS] = {};
+    if (layer.bias) std::copy_n(layer.bias + n, columns, bias);
+    for (long r = 0; r < ROWS; ++r)
+        for (long c = 0; c < 2; ++c) {
+            sums[r][c] += load(bias + c * LANE);
+            if (layer.gelu) sums[r][c] = gelu(sums[r][c]);
+        }
+    for (long r = 0; r < std::min(ROWS, layer.tokens - m); ++r) {
+        float* y = layer.y + (m + r) * layer.outputs + n;
+        if (columns == COLUMNS)
+            store(y, sums[r][0]), store(y + LANE, sums[r][1]);
+        else
+            std::memcpy(y, &sums[r], columns * sizeof(float));
+    }
+}
+
+// Sum of f(vector, place) over a row of n numbers; the last vector is filled up with `rest`.
+template <typename F> inline float sum_of(const float* row, long n, float rest, F f) {
+    V sums{};
+    long i = 0;
+    for (; i + LANE <= n; i += LANE) sums += f(load(row + i));
+    if (i < n) {
+        float last[LANE];
+        std::fill(std::copy(row + i, row + n, last), last + LANE, rest);
+        sums += f(load(last));
+    }
+    return sum<float>(sums);
+}
+
+// LayerNorm of the outputs of ROWS tokens, added to their residuals.
+void normalize(const Linear& layer, long first) {
+    const long n = layer.outputs;
+    for (long m = first; layer.norm_weight && m < std::min(first + ROWS, layer.tokens); ++m) {
+        float* y = layer.y + m * n;
+        const float *residual = layer.residual + m * n, *weight = layer.norm_weight, *bias = layer.norm_bias;
+        const float mean = sum_of(y, n, 0, [](V x) { return x; }) / n;
+        const float variance = sum_of(y, n, mean, [mean](V x) { return (x - mean) * (x - mean); }) / n;
+        const float factor = 1 / std::sqrt(variance + float(layer.eps));
+        for (long i = 0; i < n; ++i) y[i] = (y[i] - mean) * factor * weight[i] + bias[i] + residual[i];
+    }
+}
+
+}  // namespace
+
+extern "C" void linear_float32(const Linear* call) {
+    const Linear& layer = *call;
+    const long threads = layer.threads, M = layer.tokens, N = layer.outputs, K = layer.inputs;
+    const bool by_token = M >= N;  // threads share the tokens, or the outputs
+    const auto part = [threads](long n, long unit, long i) { return std::min(n, (n + unit - 1) / unit * i / threads * unit); };
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    for (long thread = 0; thread < threads; ++thread) {
+        const long m0 = by_token ? part(M, ROWS, thread) : 0, m1 = by_token ? part(M, ROWS, thread + 1) : M;
+        const long n0 = by_token ? 0 : part(N, COLUMNS, thread), n1 = by_token ? N : part(N, COLUMNS, thread + 1);
+        if (m0 == m1) continue;
+        const long panel = std::max(1L, PACKED / (K * COLUMNS)) * COLUMNS;
+        Buffer<float> packed(K * std::min(panel, round_up(n1 - n0, COLUMNS)));
+        for (long first = n0; first < n1; first += panel) {
+            const long last = std::min(n1, first + panel);
+            for (long n = first; n < last; n += COLUMNS) pack(layer.weight + n * K, K, K, N - n, packed + (n - first) * K);
+            for (long m = m0; m < m1; m += ROWS) {
+                for (long n = first; n < last; n += COLUMNS) tile(layer, m, n, packed + (n - first) * K);
+                if (by_token && last == N) normalize(layer, m);
+            }
+        }
+    }
+    if (by_token) return;
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+    for (long thread = 0; thread < threads; ++thread)
+        for (long m = part(M, ROWS, thread); m < part(M, ROWS, thread + 1); m += ROWS) normalize(layer, m);
+}

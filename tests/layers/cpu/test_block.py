@@ -1,0 +1,153 @@
+"""Blocks without gradients, band by band, against the same block's modules; and when they are taken so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from swinv2_dense.layers import Linear, SwinBlock, WindowAttention
+from swinv2_dense.layers import block as module
+from swinv2_dense.layers.cpu import block as cpu_block
+
+DIM, HEADS = 24, 3
+
+
+def make(window: tuple[int, ...], *, shifted: bool = True, extra_norm: bool = False, pad: str = "mask") -> SwinBlock:
+    attn = WindowAttention(DIM, HEADS, window, shifted=shifted, pretrained_window=window, pad_attention=pad)
+    block = SwinBlock(attn, DIM, mlp_ratio=4, drop=0.1, drop_path=0.2, extra_norm=extra_norm)
+    for p in block.parameters():
+        nn.init.normal_(p, std=0.5)
+    return block.eval()
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """What went by bands."""
+    inputs: list[Tensor] = []
+    by_bands = cpu_block.band_by_band
+    monkeypatch.setattr(module, "band_by_band", lambda block, x: inputs.append(x) or by_bands(block, x))
+    return inputs
+
+
+def by_modules(block: SwinBlock, x: Tensor) -> Tensor:
+    hook = block.register_forward_hook(lambda *_: None)
+    try:
+        return block(x)
+    finally:
+        hook.remove()
+
+
+# Tokens of a band and of an MLP's part: fewer than a row of windows, several rows, the whole map, several images.
+@pytest.mark.parametrize("tokens", [(1, 1), (100, 30), (300, 200), (4096, 1024)])
+@pytest.mark.parametrize("extra_norm", [False, True])
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(
+    ("size", "window"), [((8, 8), (4, 4)), ((19, 13), (5, 4)), ((3, 9, 10), (2, 4, 4)), ((3, 4), (8, 8)), ((70,), (8,))]
+)
+@torch.no_grad()
+def test_bands_equal_the_modules(
+    size: tuple[int, ...],
+    window: tuple[int, ...],
+    shifted: bool,
+    extra_norm: bool,
+    tokens: tuple[int, int],
+    taken: list[Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cpu_block, "BAND_TOKENS", tokens[0])
+    monkeypatch.setattr(cpu_block, "MLP_TOKENS", tokens[1])
+    block, x = make(window, shifted=shifted, extra_norm=extra_norm), torch.randn(3, *size, DIM)
+    before = x.clone()
+    torch.testing.assert_close(block(x), by_modules(block, x), rtol=1e-4, atol=1e-4)
+    strided = x.transpose(0, 1).contiguous().transpose(0, 1)
+    torch.testing.assert_close(block(strided), by_modules(block, x), rtol=1e-4, atol=1e-4)
+    assert len(taken) == 2
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("autocast", [False, True])
+@torch.no_grad()
+def test_other_dtypes_equal_the_modules(dtype: torch.dtype, autocast: bool, taken: list[Tensor]) -> None:
+    if autocast and dtype == torch.float64:
+        pytest.skip("autocast has no float64")
+    block, x = make((4, 4)), torch.randn(2, 9, 10, DIM)
+    if not autocast:
+        block, x = block.to(dtype), x.to(dtype)
+    with torch.autocast("cpu", dtype) if autocast else nullcontext():
+        out, expected = block(x), by_modules(block, x)
+    assert taken and out.dtype == expected.dtype
+    torch.testing.assert_close(out, expected, rtol=0.02, atol=0.02)
+
+
+@torch.no_grad()
+def test_an_empty_batch(taken: list[Tensor]) -> None:
+    assert make((4, 4))(torch.zeros(0, 6, 6, DIM)).shape == (0, 6, 6, DIM)
+
+
+def frozen(block: SwinBlock) -> None:
+    block.requires_grad_(False)
+
+
+def hooked(block: SwinBlock) -> None:
+    block.norm1.register_forward_hook(lambda *args: args[-1])
+
+
+def hooked_before(block: SwinBlock) -> None:
+    block.mlp.act.register_forward_pre_hook(lambda *_: None)
+
+
+def replaced(block: SwinBlock) -> None:
+    class Adapted(Linear):
+        """As adapters of low rank replace layers."""
+
+    block.mlp.fc1 = Adapted(DIM, 4 * DIM)
+
+
+def weight_normed(block: SwinBlock) -> None:
+    nn.utils.parametrizations.weight_norm(block.attn.proj)
+
+
+def nothing(block: SwinBlock) -> None:
+    """No change."""
+
+
+@pytest.mark.parametrize(
+    ("change", "training", "grad", "bands"),
+    [
+        (nothing, False, False, True),
+        (frozen, False, True, True),
+        (nothing, False, True, False),
+        (nothing, True, False, False),
+        (hooked, False, False, False),
+        (hooked_before, False, False, False),
+        (replaced, False, False, False),
+        (weight_normed, False, False, False),
+    ],
+)
+def test_when_bands_are_taken(
+    change: Callable[[SwinBlock], None], training: bool, grad: bool, bands: bool, taken: list[Tensor]
+) -> None:
+    block = make((4, 4)).train(training)
+    change(block)
+    mode: AbstractContextManager[object] = nullcontext() if grad else torch.no_grad()
+    with mode:
+        block(torch.randn(1, 6, 6, DIM))
+    assert bool(taken) == bands
+
+
+def test_gradients_to_the_input_of_a_frozen_block(taken: list[Tensor]) -> None:
+    block, x = make((4, 4)).requires_grad_(False), torch.randn(1, 6, 6, DIM, requires_grad=True)
+    block(x).sum().backward()
+    assert not taken
+    assert x.grad is not None and x.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_padding_that_takes_part_is_left_to_the_modules(taken: list[Tensor]) -> None:
+    make((4, 4), pad="zeros")(torch.randn(1, 6, 6, DIM))
+    assert not taken
