@@ -44,7 +44,7 @@ def table(facts: Facts, findings: dict[str, Finding]) -> Table:
         rows.add_row(part.module, version, _state(findings.get(part.module), state))
     setuptools = findings.get("setuptools")
     rows.add_row("setuptools", facts.distributions.get("setuptools", ""), _state(setuptools, "works"))
-    rows.add_row("attention kernel", "", _state(findings.get("attention kernel"), "compiled for this processor"))
+    rows.add_row("CPU kernels", "", _state(findings.get("CPU kernels"), "compiled for this processor"))
     rows.add_row("GPU", facts.torch_cuda and f"CUDA {facts.torch_cuda}", ", ".join(facts.cards) or "none visible")
     return rows
 

@@ -138,7 +138,7 @@ def _operators() -> str:
 
 
 def _no_kernel(tell: Callable[[str], object]) -> str:
-    tell("attention kernel")
+    tell("CPU kernels")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:

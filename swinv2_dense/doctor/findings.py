@@ -168,7 +168,7 @@ def _mmaction(facts: Facts) -> Iterator[Finding]:
 
 def _kernel(facts: Facts) -> Iterator[Finding]:
     if facts.no_kernel:
-        yield Finding("attention kernel", facts.no_kernel, broken=False)
+        yield Finding("CPU kernels", facts.no_kernel, broken=False)
 
 
 def _absent(facts: Facts, required: Collection[str]) -> Iterator[Finding]:

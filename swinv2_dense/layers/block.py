@@ -7,12 +7,13 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from swinv2_dense.layers.cpu.block import band_by_band
 from swinv2_dense.layers.cpu.linear import Linear
-from swinv2_dense.layers.log_cpb import LogCPB
+from swinv2_dense.layers.cpu.native import kernels_take
 from swinv2_dense.layers.patch import PatchMerging
 from swinv2_dense.layers.window_attention import WindowAttention
 
@@ -57,22 +58,45 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same."""
-        if x.device.type == "cpu" and not torch.compiler.is_compiling() and self._infers(x):
+        if kernels_take(x) and self._only_infers(x):
             return band_by_band(self, x)
         x = x + self.drop_path(self.norm1(self.attn(x)))
         x = x + self.drop_path(self.norm2(self.mlp(x)))
         return x if self.norm3 is None else self.norm3(x)
 
-    def _infers(self, x: Tensor) -> bool:
-        """Whether no gradients are wanted, nothing is dropped, and no module is hooked, replaced or of a subclass."""
-        wants_grad = torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters()))
-        return not (self.training or wants_grad or self.attn.pad_attention == "zeros") and all(
-            type(m) in _OURS and not m._forward_hooks and not m._forward_pre_hooks for m in self.modules()
+    def _only_infers(self, x: Tensor) -> bool:
+        """Whether no gradients are wanted, nothing is dropped or padded, and the modules do what they were made for:
+        none is replaced, hooked or patched."""
+        if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
+            return False
+        return (
+            all(
+                type(m) is _PARTS.get(name)
+                and not (m.training or m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m))
+                for name, m in self.named_modules()
+                if not name.startswith("attn.cpb_mlp")  # which both ways ask for its table
+            )
+            and self.attn.pad_attention == "mask"
+            and self.mlp.act.approximate == "none"
+            and not _has_any_global_hook()
         )
 
 
-_OURS = {SwinBlock, WindowAttention, LogCPB, Mlp, Linear, nn.Linear, nn.ReLU, nn.GELU, nn.LayerNorm, nn.Dropout} | {
-    StochasticDepth
+_PARTS = {
+    "": SwinBlock,
+    "attn": WindowAttention,
+    "attn.qkv": Linear,
+    "attn.proj": Linear,
+    "attn.proj_drop": nn.Dropout,
+    "norm1": nn.LayerNorm,
+    "mlp": Mlp,
+    "mlp.fc1": Linear,
+    "mlp.act": nn.GELU,
+    "mlp.fc2": Linear,
+    "mlp.drop": nn.Dropout,
+    "norm2": nn.LayerNorm,
+    "norm3": nn.LayerNorm,
+    "drop_path": StochasticDepth,
 }
 
 

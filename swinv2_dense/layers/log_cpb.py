@@ -90,7 +90,7 @@ class LogCPB(nn.Sequential):
     def table(self, window: tuple[int, ...]) -> Tensor:
         """As :meth:`forward`, but not computed again in eval mode until a weight, the device or the window changes."""
         wants_grad = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        if self.training or wants_grad or torch.compiler.is_compiling():
+        if self.training or wants_grad or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return self(window)
         key = (
             window,

@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swinv2_dense.layers.cpu.attention import cpu_attention
-from swinv2_dense.layers.cpu.linear import Linear, linear
-from swinv2_dense.layers.cpu.native import library
+from swinv2_dense.layers.cpu.linear import Linear
+from swinv2_dense.layers.cpu.native import kernels_take
 from swinv2_dense.layers.log_cpb import LogCPB, at_least_float32, expand_bias
 from swinv2_dense.layers.patch import pad_to_multiple
 from swinv2_dense.layers.windows import WindowGrid, merge, partition, window_grid, windows_of
@@ -54,8 +54,7 @@ def cosine_attention(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid
     """
     if dropout:
         return cosine_attention_plain(qkv, scale, table, grid, dropout=dropout)
-    # compilers and other runtimes know torch's attention
-    if qkv.device.type == "cpu" and not torch.compiler.is_compiling() and library() is not None:
+    if kernels_take(qkv):
         return cpu_attention(qkv, scale, table, grid)
     return cosine_attention_fused(qkv, scale, table, grid)
 
@@ -170,7 +169,7 @@ class WindowAttention(nn.Module):
         grid = window_grid(x.shape[1:-1], self.window, shifted=self.shifted)
 
         bias, scale, table = self.operands(grid)
-        qkv = linear(x, self.qkv.weight, bias).unflatten(-1, (3, self.heads, -1))
+        qkv = self.qkv(x, bias).unflatten(-1, (3, self.heads, -1))
         dropout = self.attn_drop if self.training else 0.0
         x = self.proj(cosine_attention(qkv, scale, table, grid, dropout=dropout))
         x = self.proj_drop(x)

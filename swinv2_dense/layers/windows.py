@@ -108,6 +108,8 @@ def window_grid(size: Sequence[int], window: Sequence[int], *, shifted: bool | S
     ``shifted``, given for all axes or for each (section 3.1; shifted windows are Swin V1's).
     """
     axes = (shifted,) * len(size) if isinstance(shifted, bool) else tuple(shifted)
+    if torch.jit.is_tracing():
+        size = [int(s) for s in size]  # which are tensors there
     if torch.compiler.is_compiling():  # the tracer follows plain Python, but warns of caches
         return _window_grid.__wrapped__(tuple(size), tuple(window), axes)
     return _window_grid(tuple(size), tuple(window), axes)

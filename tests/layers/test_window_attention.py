@@ -231,6 +231,22 @@ def test_the_counter_of_operations_sees_the_kernel() -> None:
     assert counts[0] * 6 == counts[1] * 7
 
 
+@torch.no_grad()
+def test_a_hook_of_qkv_sees_its_output_with_the_bias_and_may_change_it() -> None:
+    """As adapters of low rank do."""
+    attn, x = make((4, 4), shifted=False), torch.randn(1, 4, 4, DIM, dtype=torch.float64)
+    expected = F.linear(x, attn.qkv.weight, torch.cat([attn.q_bias, torch.zeros(DIM), attn.v_bias]))
+    before = attn(x)
+
+    def double(module: torch.nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        torch.testing.assert_close(out, expected)
+        return out * 2
+
+    attn.qkv.register_forward_hook(double)
+    # queries and keys have length 1, values are doubled
+    torch.testing.assert_close(attn(x) - attn.proj.bias, 2 * (before - attn.proj.bias))
+
+
 def test_dropout_of_attention_keeps_the_mean() -> None:
     attn = make((4, 4), shifted=False)
     x = torch.randn(1, 8, 8, DIM, dtype=torch.float64)

@@ -44,6 +44,47 @@ struct Call {
 namespace {
 
 constexpr long QUERIES = 32, KEYS = 512;
+template <typename T> constexpr long PAD = TILE<T> > ROWS ? TILE<T> : ROWS;  // keys in memory: a multiple of both
+constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453, EPS = 1e-6;
+
+// ----------------------------------------------------------------------------------------------------------- numbers
+
+inline Vec<float> exp2(Vec<float> x) {
+    const Vec<float> y = x < -126.0f ? all(-126.0f) : x;
+    const Vec<float> shifted = y + 12582912.0f;  // its low bits are the nearest integer
+    const Vec<float> f = y - (shifted - 12582912.0f);
+    Vec<float> p = all(1.33908674e-3f);
+    p = p * f + 9.66637369e-3f;
+    p = p * f + 5.5503571e-2f;
+    p = p * f + 2.40223489e-1f;
+    p = p * f + 6.93147188e-1f;
+    p = p * f + 1.0f;
+    typedef Vector<float>::bits Bits;
+    const Vec<float> power = (Vec<float>)((Bits)p + ((Bits)shifted << 23));
+    return x == x ? power : x;  // bits of a NaN are no exponent
+}
+
+inline Vec<double> exp2(Vec<double> x) {
+    for (int i = 0; i < LANES<double>; ++i) x[i] = std::exp2(x[i]);
+    return x;
+}
+
+struct BFloat16 { uint16_t bits; };
+inline float wide(float x) { return x; }
+inline double wide(double x) { return x; }
+inline float wide(BFloat16 x) {
+    uint32_t bits = (uint32_t)x.bits << 16;
+    float y;
+    std::memcpy(&y, &bits, 4);
+    return y;
+}
+inline void narrow(float x, float& y) { y = x; }
+inline void narrow(double x, double& y) { y = x; }
+inline void narrow(float x, BFloat16& y) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    y.bits = x != x ? 0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
 
 inline long offsets(const Call& call) {
     long n = 1;

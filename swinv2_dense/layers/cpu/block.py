@@ -34,7 +34,7 @@ def band_by_band(block: SwinBlock, x: Tensor) -> Tensor:
     bias, scale, table = attn.operands(grid)
 
     bands = grid.bands(BAND_TOKENS)
-    images = 1 if len(bands) > 1 else max(1, BAND_TOKENS // x.shape[1:-1].numel())
+    images = max(1, BAND_TOKENS // x.shape[1:-1].numel())  # of maps that are one band each
     rows = [band.size[0] for band in bands]
     out = torch.empty_like(x)
     for image, image_out in zip(x.split(images), out.split(images), strict=True):

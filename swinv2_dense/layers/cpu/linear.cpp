@@ -34,15 +34,16 @@ inline V gelu(V x) {
     p = p * t + 4.61905124e-3f, q = q * t + 2.81382632e-2f;
     p = p * t + 3.29879411e-2f, q = q * t + 2.49354318e-1f;
     p = p * t + 3.98942173e-1f, q = q * t + 1.0f;
-    return x < -5.5f ? V{} : x * (0.5f + y * p / q);
+    return x * (x < -5.5f ? V{} : 0.5f + y * p / q);
 }
 
 // Tokens m.., outputs n..: ROWS x COLUMNS of them, fewer at the end.
 void tile(const Linear& layer, long m, long n, const float* packed) {
+    const long M = layer.tokens, N = layer.outputs, K = layer.inputs;
     const float* x[ROWS];
-    for (long r = 0; r < ROWS; ++r) x[r] = layer.x + std::min(m + r, layer.tokens - 1) * layer.inputs;
+    for (long r = 0; r < ROWS; ++r) x[r] = layer.x + std::min(m + r, M - 1) * K;
     V sums[ROWS][2] = {};
-    for (long k = 0; k < layer.inputs; ++k, packed += COLUMNS) {
+    for (long k = 0; k < K; ++k, packed += COLUMNS) {
         const V w0 = load(packed), w1 = load(packed + LANE);
 #pragma GCC unroll 8
         for (long r = 0; r < ROWS; ++r) {
@@ -50,7 +51,7 @@ void tile(const Linear& layer, long m, long n, const float* packed) {
             sums[r][1] += x[r][k] * w1;
         }
     }
-    const long columns = std::min(COLUMNS, layer.outputs - n);
+    const long columns = std::min(COLUMNS, N - n);
     float bias[COLUMNS] = {};
     if (layer.bias) std::copy_n(layer.bias + n, columns, bias);
     for (long r = 0; r < ROWS; ++r)
@@ -58,8 +59,8 @@ void tile(const Linear& layer, long m, long n, const float* packed) {
             sums[r][c] += load(bias + c * LANE);
             if (layer.gelu) sums[r][c] = gelu(sums[r][c]);
         }
-    for (long r = 0; r < std::min(ROWS, layer.tokens - m); ++r) {
-        float* y = layer.y + (m + r) * layer.outputs + n;
+    for (long r = 0; r < std::min(ROWS, M - m); ++r) {
+        float* y = layer.y + (m + r) * N + n;
         if (columns == COLUMNS)
             store(y, sums[r][0]), store(y + LANE, sums[r][1]);
         else
@@ -67,7 +68,7 @@ void tile(const Linear& layer, long m, long n, const float* packed) {
     }
 }
 
-// Sum of f(vector, place) over a row of n numbers; the last vector is filled up with `rest`.
+// Sum of f(vector) over a row of n numbers; the last vector is filled up with `rest`.
 template <typename F> inline float sum_of(const float* row, long n, float rest, F f) {
     V sums{};
     long i = 0;
@@ -82,8 +83,8 @@ template <typename F> inline float sum_of(const float* row, long n, float rest, 
 
 // LayerNorm of the outputs of ROWS tokens, added to their residuals.
 void normalize(const Linear& layer, long first) {
-    const long n = layer.outputs;
-    for (long m = first; layer.norm_weight && m < std::min(first + ROWS, layer.tokens); ++m) {
+    const long n = layer.outputs, last = layer.tokens;
+    for (long m = first; m < std::min(first + ROWS, last); ++m) {
         float* y = layer.y + m * n;
         const float *residual = layer.residual + m * n, *weight = layer.norm_weight, *bias = layer.norm_bias;
         const float mean = sum_of(y, n, 0, [](V x) { return x; }) / n;
@@ -104,7 +105,7 @@ extern "C" void linear_float32(const Linear* call) {
     for (long thread = 0; thread < threads; ++thread) {
         const long m0 = by_token ? part(M, ROWS, thread) : 0, m1 = by_token ? part(M, ROWS, thread + 1) : M;
         const long n0 = by_token ? 0 : part(N, COLUMNS, thread), n1 = by_token ? N : part(N, COLUMNS, thread + 1);
-        if (m0 == m1) continue;
+        if (m0 == m1 || n0 == n1) continue;
         const long panel = std::max(1L, PACKED / (K * COLUMNS)) * COLUMNS;
         Buffer<float> packed(K * std::min(panel, round_up(n1 - n0, COLUMNS)));
         for (long first = n0; first < n1; first += panel) {
@@ -112,11 +113,11 @@ extern "C" void linear_float32(const Linear* call) {
             for (long n = first; n < last; n += COLUMNS) pack(layer.weight + n * K, K, K, N - n, packed + (n - first) * K);
             for (long m = m0; m < m1; m += ROWS) {
                 for (long n = first; n < last; n += COLUMNS) tile(layer, m, n, packed + (n - first) * K);
-                if (by_token && last == N) normalize(layer, m);
+                if (layer.norm_weight && by_token && last == N) normalize(layer, m);
             }
         }
     }
-    if (by_token) return;
+    if (by_token || !layer.norm_weight) return;
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (long thread = 0; thread < threads; ++thread)
         for (long m = part(M, ROWS, thread); m < part(M, ROWS, thread + 1); m += ROWS) normalize(layer, m);

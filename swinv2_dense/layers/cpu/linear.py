@@ -10,9 +10,10 @@ from typing import Any, Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils.flop_counter import register_flop_formula
 
-from swinv2_dense.layers.cpu.native import library
+from swinv2_dense.layers.cpu.native import kernels_take, library
 
 __all__ = ["Linear", "linear"]
 
@@ -42,15 +43,15 @@ def _linear(
     assert native is not None
     outputs, inputs = weight.shape
     y = x.new_empty(*x.shape[:-1], outputs)
-    assert x.shape[-1] == inputs
-    assert all(t is None or t.shape == (outputs,) for t in (bias, norm_weight, norm_bias))
-    assert residual is None or residual.shape == y.shape
-    assert (norm_weight is None) == (norm_bias is None) == (residual is None)
     call = _Call(x.numel() // inputs, inputs, outputs, gelu, torch.get_num_threads(), eps)
-    for name, tensor in zip(_TENSORS, (x, weight, bias, norm_weight, norm_bias, residual, y), strict=True):
+    row, together = (outputs,), (norm_weight is None) == (norm_bias is None) == (residual is None)
+    shapes = ((*x.shape[:-1], inputs), weight.shape, row, row, row, y.shape, y.shape)
+    for name, tensor, shape in zip(
+        _TENSORS, (x, weight, bias, norm_weight, norm_bias, residual, y), shapes, strict=True
+    ):
         if tensor is not None:
-            assert tensor.is_contiguous()
-            assert tensor.dtype == torch.float32
+            if not (together and tensor.is_contiguous() and tensor.dtype == torch.float32 and tensor.shape == shape):
+                raise ValueError(f"swinv2_dense::linear takes float32, contiguous tensors that fit each other: {name}")
             setattr(call, name, tensor.data_ptr())
     native.linear_float32(ctypes.byref(call))
     return y
@@ -98,21 +99,25 @@ def linear(
     norm: nn.LayerNorm | None = None,
     residual: Tensor | None = None,
 ) -> Tensor:
-    """``F.linear``, ... x C -> ... x C_out, then, if asked for, GELU, and a norm with ``residual`` added to it; what
-    follows the linear layer has no gradients."""
+    """``F.linear``, ... x C -> ... x C_out, then, if asked for, GELU, or a norm with ``residual`` added to it. By the
+    kernel, what follows has no gradients."""
+    of_norm = (None, None, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
+    given = [t for t in (weight, bias, *of_norm[:2], residual) if t is not None]
     if (
-        x.device.type == "cpu"
-        and x.dtype == weight.dtype == torch.float32
-        and x.shape[-1:] == weight.shape[1:]  # torch says what is wrong
+        kernels_take(x)
         and x.numel()
-        and (norm is None) == (residual is None)
-        and (norm is None or not (norm.weight is None or norm.bias is None))
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()  # compilers know torch's
-        and library() is not None
+        and all(t.dtype == x.dtype == torch.float32 and not is_traceable_wrapper_subclass(t) for t in given)
+        # else torch says what is wrong
+        and x.shape[-1:] == weight.shape[1:]
+        and (bias is None or bias.shape == weight.shape[:1])
+        # a norm with weights and a residual, or neither
+        and (residual is None) == (norm is None) == (of_norm[0] is None) == (of_norm[1] is None)
     ):
-        of_norm = (None, None, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
-        return _linear(x.contiguous(), weight.contiguous(), bias, gelu, *of_norm, residual)
+        bias, norm_weight, norm_bias, residual = (
+            None if t is None else t.contiguous() for t in (bias, *of_norm[:2], residual)
+        )
+        return _linear(x.contiguous(), weight.contiguous(), bias, gelu, norm_weight, norm_bias, of_norm[2], residual)
     y = F.linear(x, weight, bias)
     if gelu:
         y = F.gelu(y)
@@ -122,7 +127,7 @@ def linear(
 
 
 class Linear(nn.Linear):
-    """``nn.Linear``, by :func:`linear`."""
+    """``nn.Linear``, by :func:`linear`; called with a bias, with that instead of its own."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return linear(x, self.weight, self.bias if bias is None else bias)

@@ -21,7 +21,10 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["library"]
+import torch
+from torch import Tensor
+
+__all__ = ["kernels_take", "library"]
 
 FOLDER = Path(__file__).parent
 OPTIONS = ("-std=c++17", "-O3", "-Wno-psabi", "-shared", "-fPIC")
@@ -42,16 +45,30 @@ def library() -> ctypes.CDLL | None:
     except (OSError, RuntimeError, ValueError) as error:  # no place to write, no home, an odd CXX
         reason = str(error).strip().splitlines() or ["it says nothing"]
         warnings.warn(
-            f"swinv2_dense: attention on the CPU falls back to torch's, several times slower in training: {reason[-1]}",
+            f"swinv2_dense: attention on the CPU falls back to torch's, several times slower in training, and so do "
+            f"linear layers: {reason[-1]}",
             RuntimeWarning,
             stacklevel=2,
         )
         return None
 
 
+def kernels_take(x: Tensor) -> bool:
+    """Whether the compiled kernels compute with ``x``. Compilers and tracers get torch's operators, which they know."""
+    return (
+        x.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and library() is not None
+    )
+
+
 def _keep_memory() -> None:
-    """Glibc gives freed memory back to the system beyond a threshold, to get it again page by page, cleared: a tenth of
-    the time of small pictures. The threshold follows the largest block that was freed, up to 32 MiB; here is one."""
+    """Glibc gives freed memory back to the system beyond a threshold, and what it gets again comes page by page,
+    cleared, which takes a tenth of the time of small pictures. The threshold, the whole process's, follows the largest
+    block that was freed, up to 32 MiB: here is one."""
+    if sys.platform != "linux":
+        return
     malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
     malloc.restype, malloc.argtypes, free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
     free(malloc(31 * 2**20))

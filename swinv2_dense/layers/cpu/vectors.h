@@ -1,4 +1,4 @@
-// Vectors of the processor at hand, and what both kernels do with them. T is float or double.
+// Vectors of the processor at hand, tiles that are read for outer products, and memory. T is float or double.
 
 #pragma once
 
@@ -19,7 +19,6 @@ constexpr long BYTES = 16, ROWS = 8;
 #else
 constexpr long BYTES = 16, ROWS = 4;
 #endif
-constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453, EPS = 1e-6;
 
 // ----------------------------------------------------------------------------------------------------------- vectors
 
@@ -36,31 +35,10 @@ template <> struct Vector<double> {
 template <typename T> using Vec = typename Vector<T>::type;
 template <typename T> constexpr long LANES = BYTES / long(sizeof(T));
 template <typename T> constexpr long TILE = 2 * LANES<T>;
-template <typename T> constexpr long PAD = TILE<T> > ROWS ? TILE<T> : ROWS;  // keys in memory: a multiple of both
 
 template <typename T> inline Vec<T> load(const T* p) { return *(const typename Vector<T>::unaligned*)p; }
 template <typename T> inline void store(T* p, Vec<T> v) { *(typename Vector<T>::unaligned*)p = v; }
 template <typename T> inline Vec<T> all(T x) { return Vec<T>{} + x; }
-
-inline Vec<float> exp2(Vec<float> x) {
-    const Vec<float> y = x < -126.0f ? all(-126.0f) : x;
-    const Vec<float> shifted = y + 12582912.0f;  // its low bits are the nearest integer
-    const Vec<float> f = y - (shifted - 12582912.0f);
-    Vec<float> p = all(1.33908674e-3f);
-    p = p * f + 9.66637369e-3f;
-    p = p * f + 5.5503571e-2f;
-    p = p * f + 2.40223489e-1f;
-    p = p * f + 6.93147188e-1f;
-    p = p * f + 1.0f;
-    typedef Vector<float>::bits Bits;
-    const Vec<float> power = (Vec<float>)((Bits)p + ((Bits)shifted << 23));
-    return x == x ? power : x;  // bits of a NaN are no exponent
-}
-
-inline Vec<double> exp2(Vec<double> x) {
-    for (int i = 0; i < LANES<double>; ++i) x[i] = std::exp2(x[i]);
-    return x;
-}
 
 // All lanes into one, by halves: f(vector, vector).
 template <typename T, typename F> inline T fold(Vec<T> v, F f) {
@@ -94,23 +72,6 @@ inline Vec<float> zip_high(Vec<float> a, Vec<float> b) { return SHUFFLE(a, b, 4,
 inline Vec<float> zip_low(Vec<float> a, Vec<float> b) { return SHUFFLE(a, b, 0, 4, 1, 5); }
 inline Vec<float> zip_high(Vec<float> a, Vec<float> b) { return SHUFFLE(a, b, 2, 6, 3, 7); }
 #endif
-
-struct BFloat16 { uint16_t bits; };
-inline float wide(float x) { return x; }
-inline double wide(double x) { return x; }
-inline float wide(BFloat16 x) {
-    uint32_t bits = (uint32_t)x.bits << 16;
-    float y;
-    std::memcpy(&y, &bits, 4);
-    return y;
-}
-inline void narrow(float x, float& y) { y = x; }
-inline void narrow(double x, double& y) { y = x; }
-inline void narrow(float x, BFloat16& y) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, 4);
-    y.bits = x != x ? 0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
 
 inline long round_up(long x, long to) { return (x + to - 1) / to * to; }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -41,8 +41,8 @@ def by_modules(block: SwinBlock, x: Tensor) -> Tensor:
         hook.remove()
 
 
-# Tokens of a band and of an MLP's part: fewer than a row of windows, several rows, the whole map, several images.
-@pytest.mark.parametrize("tokens", [(1, 1), (100, 30), (300, 200), (4096, 1024)])
+# Tokens of a band and of an MLP's part: fewer than a row of windows, several rows, some images, all.
+@pytest.mark.parametrize("tokens", [(1, 1), (100, 30), (145, 50), (300, 200), (4096, 1024)])
 @pytest.mark.parametrize("extra_norm", [False, True])
 @pytest.mark.parametrize("shifted", [False, True])
 @pytest.mark.parametrize(
@@ -75,69 +75,110 @@ def test_bands_equal_the_modules(
 def test_other_dtypes_equal_the_modules(dtype: torch.dtype, autocast: bool, taken: list[Tensor]) -> None:
     if autocast and dtype == torch.float64:
         pytest.skip("autocast has no float64")
-    block, x = make((4, 4)), torch.randn(2, 9, 10, DIM)
+    block, x = make((4, 4)), torch.randn(2, 9, 10, DIM).to(dtype)
     if not autocast:
-        block, x = block.to(dtype), x.to(dtype)
+        block = block.to(dtype)
     with torch.autocast("cpu", dtype) if autocast else nullcontext():
         out, expected = block(x), by_modules(block, x)
     assert taken and out.dtype == expected.dtype
-    torch.testing.assert_close(out, expected, rtol=0.02, atol=0.02)
+    tolerance = 1e-9 if dtype == torch.float64 else 0.02
+    torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance)
 
 
 @torch.no_grad()
 def test_an_empty_batch(taken: list[Tensor]) -> None:
     assert make((4, 4))(torch.zeros(0, 6, 6, DIM)).shape == (0, 6, 6, DIM)
+    assert taken
 
 
-def frozen(block: SwinBlock) -> None:
-    block.requires_grad_(False)
+class Adapted(Linear):
+    """As adapters of low rank replace layers: a layer and something more."""
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return super().forward(x, bias) + 1
 
 
-def hooked(block: SwinBlock) -> None:
-    block.norm1.register_forward_hook(lambda *args: args[-1])
+def replace(name: str, new: Callable[[], nn.Module]) -> Callable[[SwinBlock], None]:
+    def change(block: SwinBlock) -> None:
+        block.set_submodule(name, new().eval())
+
+    return change
 
 
-def hooked_before(block: SwinBlock) -> None:
-    block.mlp.act.register_forward_pre_hook(lambda *_: None)
+def hook(name: str) -> Callable[[SwinBlock], None]:
+    return lambda block: block.get_submodule(name).register_forward_hook(lambda *args: args[-1] + 1) and None
 
 
-def replaced(block: SwinBlock) -> None:
-    class Adapted(Linear):
-        """As adapters of low rank replace layers."""
-
-    block.mlp.fc1 = Adapted(DIM, 4 * DIM)
+def hook_before(block: SwinBlock) -> None:
+    block.mlp.act.register_forward_pre_hook(lambda _, args: (args[0] + 1,))
 
 
-def weight_normed(block: SwinBlock) -> None:
-    nn.utils.parametrizations.weight_norm(block.attn.proj)
-
-
-def nothing(block: SwinBlock) -> None:
-    """No change."""
+def patch(block: SwinBlock) -> None:
+    block.mlp.forward = lambda x: x + 1  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(
-    ("change", "training", "grad", "bands"),
+    "change",
     [
-        (nothing, False, False, True),
-        (frozen, False, True, True),
-        (nothing, False, True, False),
-        (nothing, True, False, False),
-        (hooked, False, False, False),
-        (hooked_before, False, False, False),
-        (replaced, False, False, False),
-        (weight_normed, False, False, False),
+        hook("norm1"),
+        hook("attn"),
+        hook("attn.qkv"),
+        hook_before,
+        patch,
+        replace("mlp.fc1", lambda: Adapted(DIM, 4 * DIM)),
+        replace("attn.qkv", lambda: Adapted(DIM, 3 * DIM)),
+        replace("attn", nn.Identity),
+        replace("mlp.act", nn.ReLU),
+        replace("mlp.act", lambda: nn.GELU("tanh")),
+        replace("norm1", nn.GELU),
+        replace("norm2", lambda: nn.LayerNorm(DIM, bias=False)),
+        lambda block: block.mlp.drop.train() and None,
+        lambda block: nn.utils.parametrizations.weight_norm(block.attn.proj) and None,
     ],
 )
-def test_when_bands_are_taken(
-    change: Callable[[SwinBlock], None], training: bool, grad: bool, bands: bool, taken: list[Tensor]
-) -> None:
-    block = make((4, 4)).train(training)
+@torch.no_grad()
+def test_what_is_no_longer_as_it_was_made_takes_part(change: Callable[[SwinBlock], None]) -> None:
+    block, x = make((4, 4)), torch.randn(1, 6, 6, DIM)
     change(block)
-    mode: AbstractContextManager[object] = nullcontext() if grad else torch.no_grad()
-    with mode:
+    torch.manual_seed(1)
+    out = block(x)
+    torch.manual_seed(1)
+    mixed = x + block.norm1(block.attn(x))
+    torch.testing.assert_close(out, mixed + block.norm2(block.mlp(mixed)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_hook_of_all_modules_sees_them() -> None:
+    seen: list[str] = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    with handle, torch.no_grad():
+        make((4, 4))(torch.randn(1, 6, 6, DIM))
+    assert {"WindowAttention", "Mlp", "Linear", "SwinBlock"} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ("training", "frozen", "grad", "bands"),
+    [
+        (False, False, False, True),
+        (False, True, True, True),
+        (False, False, True, False),
+        (True, False, False, False),
+    ],
+)
+def test_when_bands_are_taken(training: bool, frozen: bool, grad: bool, bands: bool, taken: list[Tensor]) -> None:
+    block = make((4, 4)).train(training).requires_grad_(not frozen)
+    with torch.set_grad_enabled(grad):
         block(torch.randn(1, 6, 6, DIM))
     assert bool(taken) == bands
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_trace_is_of_torchs_operators() -> None:
+    """As exporters want it."""
+    block, x = make((4, 4)), torch.randn(1, 6, 6, DIM)
+    with torch.no_grad():
+        traced = torch.jit.trace(block, x)
+        assert "swinv2_dense::" not in str(traced.inlined_graph)
+        torch.testing.assert_close(traced(x), block(x), rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_to_the_input_of_a_frozen_block(taken: list[Tensor]) -> None:

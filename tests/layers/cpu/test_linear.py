@@ -18,6 +18,15 @@ from swinv2_dense.layers.cpu.linear import linear
 SIZES = [(1, 1, 1), (5, 7, 9), (64, 32, 32), (200, 17, 31), (7, 64, 200), (35, 4500, 70), (90, 4500, 70)]
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Of the kernel."""
+    calls: list[object] = []
+    kernel = module._linear
+    monkeypatch.setattr(module, "_linear", lambda *args: calls.append(args) or kernel(*args))
+    return calls
+
+
 @pytest.fixture(params=[1, 3])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
@@ -29,7 +38,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("tokens", "inputs", "outputs"), SIZES)
-def test_equals_torchs(tokens: int, inputs: int, outputs: int, bias: bool) -> None:
+def test_equals_torchs(tokens: int, inputs: int, outputs: int, bias: bool, calls: list[object]) -> None:
     layer, x = Linear(inputs, outputs, bias=bias), torch.randn(tokens, inputs, requires_grad=True)
     in_double = [None if t is None else t.double() for t in (x, layer.weight, layer.bias)]
     out, expected = layer(x), F.linear(*in_double)  # type: ignore[arg-type]
@@ -37,6 +46,7 @@ def test_equals_torchs(tokens: int, inputs: int, outputs: int, bias: bool) -> No
     wanted, grad = (x, *layer.parameters()), torch.randn_like(out)
     for a, b in zip(torch.autograd.grad(out, wanted, grad), torch.autograd.grad(expected, wanted, grad.double())):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 7, 5), (2, 3, 4, 5), (0, 4, 5)])
@@ -54,7 +64,7 @@ def test_any_number_of_axes_in_any_order_of_memory(shape: tuple[int, ...]) -> No
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize(("tokens", "inputs", "outputs"), SIZES)
 @torch.no_grad()
-def test_what_follows_equals_torchs(tokens: int, inputs: int, outputs: int) -> None:
+def test_what_follows_equals_torchs(tokens: int, inputs: int, outputs: int, calls: list[object]) -> None:
     layer, norm = Linear(inputs, outputs), nn.LayerNorm(outputs, eps=1e-3)
     for p in norm.parameters():
         nn.init.normal_(p)
@@ -64,12 +74,22 @@ def test_what_follows_equals_torchs(tokens: int, inputs: int, outputs: int) -> N
     torch.testing.assert_close(out, F.gelu(y), rtol=1e-5, atol=2e-6)
     out = linear(x, layer.weight, layer.bias, norm=norm, residual=residual)
     torch.testing.assert_close(out, norm(y) + residual, rtol=1e-4, atol=1e-4)
+    assert len(calls) == 2
+
+
+@torch.no_grad()
+def test_operands_in_any_order_of_memory(calls: list[object]) -> None:
+    x, weight, norm = torch.randn(9, 5), torch.randn(5, 6).T, nn.LayerNorm(6)
+    bias, residual = torch.zeros(1).expand(6), torch.randn(6, 9).T
+    out = linear(x, weight, bias, norm=norm, residual=residual)
+    torch.testing.assert_close(out, norm(F.linear(x, weight, bias)) + residual)
+    assert len(calls) == 1
 
 
 def test_gelu_everywhere() -> None:
-    x = torch.cat([torch.linspace(-12, 12, 100_001), torch.tensor([1e30, -1e30, torch.inf])])
+    x = torch.cat([torch.linspace(-12, 12, 100_001), torch.tensor([1e30, -1e30, torch.inf, -torch.inf])])
     out = linear(x[:, None], torch.ones(1, 1), gelu=True)[:, 0]
-    torch.testing.assert_close(out, F.gelu(x.double()).float(), rtol=3e-7, atol=1e-6)
+    torch.testing.assert_close(out, F.gelu(x.double()).float(), rtol=3e-7, atol=1e-6, equal_nan=True)
     assert linear(torch.full((1, 1), torch.nan), torch.ones(1, 1), gelu=True).isnan().all()
 
 
@@ -91,9 +111,15 @@ def test_other_dtypes_and_autocast_are_torchs(monkeypatch: pytest.MonkeyPatch) -
         assert Linear(5, 6)(torch.randn(3, 5)).dtype == torch.bfloat16
 
 
-def test_a_wrong_number_of_inputs_is_an_error() -> None:
+def test_operands_that_do_not_fit_are_errors() -> None:
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         Linear(5, 6)(torch.randn(3, 4))
+    with pytest.raises(RuntimeError, match="expand"):
+        linear(torch.randn(3, 5), torch.randn(6, 5), torch.randn(7))
+    x, weight, norm = torch.randn(3, 5), torch.randn(6, 5), torch.randn(6)
+    for wrong in (torch.randn(3, 7), torch.randn(6, 3).T, torch.randn(3, 6).double(), None):
+        with pytest.raises(ValueError, match="fit each other"):
+            torch.ops.swinv2_dense.linear(x, weight, None, False, norm, norm, 1e-5, wrong)
 
 
 def test_what_follows_has_no_gradients() -> None:
@@ -104,7 +130,11 @@ def test_what_follows_has_no_gradients() -> None:
 
 def test_the_operator_is_as_torch_wants_it() -> None:
     x, weight, bias = (torch.randn(shape, requires_grad=True) for shape in ((2, 4, 5), (6, 5), (6,)))
-    torch.library.opcheck(torch.ops.swinv2_dense.linear, (x, weight, bias, False, None, None, 0.0, None))
+    operator = torch.ops.swinv2_dense.linear
+    torch.library.opcheck(operator, (x, weight, bias, False, None, None, 0.0, None))
+    x, weight, bias = x.detach(), weight.detach(), bias.detach()
+    torch.library.opcheck(operator, (x, weight, None, True, None, None, 0.0, None))
+    torch.library.opcheck(operator, (x, weight, bias, False, bias, bias, 1e-5, torch.randn(2, 4, 6)))
 
 
 def test_the_counter_of_operations_sees_the_kernel() -> None:

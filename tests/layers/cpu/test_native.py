@@ -49,6 +49,13 @@ def test_compiles_once(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert [built] == list(cache.iterdir())
 
 
+@pytest.mark.parametrize("name", ["kernel.cpp", "vectors.h"])
+def test_a_changed_source_is_compiled_again(cache: Path, name: str) -> None:
+    before = native._digest(["g++"])
+    (native.FOLDER / name).write_text("// another")
+    assert native._digest(["g++"]) != before
+
+
 @pytest.mark.skipif("avx2" not in CPU, reason="names processors that this one is not")
 @pytest.mark.parametrize("march", ["x86-64", "haswell"])
 def test_shorter_vectors_give_the_same(march: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
