@@ -67,7 +67,7 @@ class Facts:
     repairs: tuple[str, ...] = ()
     """What had to be repaired in order to import mmaction2."""
     no_kernel: str = ""
-    """Why attention on CPUs is torch's instead of our own kernel, or empty."""
+    """Why CPUs have torch's attention and linear layers instead of our own kernels, or empty."""
 
 
 def collect(tell: Callable[[str], object] = lambda module: None) -> Facts:

@@ -1,4 +1,4 @@
-"""SwinV2 on torch alone, with a kernel of its own for CPUs, for any number of axes. Nothing here knows of OpenMMLab."""
+"""SwinV2 on torch alone, with kernels of its own for CPUs, for any number of axes. Nothing here knows of OpenMMLab."""
 
 from swinv2_dense.layers.block import Mlp, SwinBlock, SwinStage
 from swinv2_dense.layers.cpu.linear import Linear

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["band_by_band"]
 
-# Tokens of a band, from qkv to projection, and those of it that the MLP takes at a time: among the powers of two the
+# Tokens of a band, and those of it that the MLP takes at a time: among the powers of two the
 # fastest with SwinV2-T at 256 x 256 and at 1024 x 1024.
 BAND_TOKENS, MLP_TOKENS = 4096, 1024
 
