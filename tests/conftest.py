@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from tests.tiny import clean_run, coco, config  # noqa: F401  fixtures of every room that reads a config
+
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:

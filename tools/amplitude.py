@@ -1,75 +1,8 @@
 #!/usr/bin/env python
-"""Draw how large features are behind every block of a config's backbone (figure 2 of the paper): with random weights,
-and with those of checkpoints."""
+"""The command ``swinv2 amplitude``."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
-from mmengine.config import Config
-from torch import Tensor
+from swinv2_dense.cli import amplitude, common
 
-from swinv2_dense.checkpoint import load_pretrained
-from swinv2_dense.engine import cli
-from swinv2_dense.engine.amplitude import watch_blocks
-from swinv2_dense.errors import UserError
-from swinv2_dense.registry import MODELS
-from swinv2_dense.visualization.amplitude import draw_amplitudes
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file")
-    parser.add_argument("--weights", nargs="+", default=[], metavar="PATH", help="checkpoints, one curve each")
-    parser.add_argument("--images", required=True, nargs="+", type=Path, help="pictures; several are one batch")
-    parser.add_argument(
-        "--size", type=int, default=256, metavar="PIXELS", help="side they are resized to (default 256)"
-    )
-    parser.add_argument("--frames", type=int, default=16, help="of a clip that repeats each picture, for video (16)")
-    cli.add_common_options(parser)
-    return parser.parse_args(argv)
-
-
-def read_images(paths: Sequence[Path], side: int, cfg: Config) -> Tensor:
-    """Pictures as the config's preprocessor normalises them, B x 3 x H x W."""
-    preprocessor = cfg.model.data_preprocessor
-    pictures = []
-    for path in paths:
-        picture = cv2.imread(str(path))
-        if picture is None:
-            raise UserError(f"--images {path}: no picture that OpenCV can read")
-        pictures.append(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1])
-    x = (np.stack(pictures) - np.array(preprocessor.mean)) / np.array(preprocessor.std)
-    return torch.from_numpy(x).float().permute(0, 3, 1, 2)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    cfg = cli.load_config(args)
-    x = read_images(args.images, args.size, cfg)
-    curves: dict[str, list[float]] = {}
-    for weights in (None, *args.weights):
-        torch.manual_seed(0)
-        backbone = MODELS.build(cfg.model.backbone).eval()
-        if weights is not None:
-            load_pretrained(backbone, weights)
-        still = x[:, :, None].expand(-1, -1, args.frames, -1, -1)
-        with torch.no_grad(), watch_blocks(backbone) as seen:
-            backbone(x if len(backbone.axes) == 2 else still)
-        curves["random weights" if weights is None else Path(weights).name] = seen.stacked().tolist()
-    for name, values in curves.items():
-        print(f"{name}: {', '.join(f'{value:.3g}' for value in values)}")
-    out = Path(cfg.work_dir, "amplitude.png")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draw_amplitudes(curves, seen.depths(), out)
-    print(f"wrote {out}")
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run(main))
+sys.exit(common.run(amplitude.main))

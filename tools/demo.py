@@ -1,49 +1,8 @@
 #!/usr/bin/env python
-"""Show the whole toolkit on generated data, in minutes on two CPU cores and without a download: draw pictures,
-pre-train a small SwinV2 as a classifier, transfer it to a larger window, train with it, evaluate on new pictures."""
+"""The command ``swinv2 demo``."""
 
-from __future__ import annotations
-
-import argparse
-import importlib
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from swinv2_dense.engine import cli
-from swinv2_dense.errors import UserError
+from swinv2_dense.cli import common, demo
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "demo"
-# Task, also a module of swinv2_dense.demo -> its config, and the extra that it needs.
-TASKS = {
-    "detection": ("htc_swinv2_demo.py", "det"),
-    "segmentation": ("upernet_swinv2_demo.py", "seg"),
-    "video": ("video_swinv2_demo.py", "video"),
-}
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--task", choices=list(TASKS), default="detection", help="what to train")
-    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"), help="folder for everything it writes")
-    parser.add_argument("--seed", type=int, default=0, help="of the pictures and of the training")
-    parser.add_argument(
-        "--quick", action="store_true", help="seconds instead of minutes: only shows that all of it runs"
-    )
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    config, extra = TASKS[args.task]
-    try:
-        task = importlib.import_module(f"swinv2_dense.demo.{args.task}")
-    except ImportError as error:
-        raise UserError(
-            f"the {args.task} demo needs {error.name}: run make install, or pip install swinv2_dense[{extra}]"
-        ) from error
-    task.run(CONFIGS / config, args.work_dir, args.seed, quick=args.quick)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run(main))
+sys.exit(common.run(demo.main))

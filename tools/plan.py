@@ -1,73 +1,8 @@
 #!/usr/bin/env python
-"""Which GPUs a training needs: parameters, FLOPs, and memory by part for each strategy and precision.
+"""The command ``swinv2 plan``."""
 
-Nothing is allocated: one training step runs on tensors without numbers, and what it would hold is counted. Losses and
-targets, which depend on what is in the pictures, are left out; two-stage heads get as many boxes as their samplers draw
-at most."""
-
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from mmengine.config import Config
-from rich.console import Console
+from swinv2_dense.cli import common, plan
 
-from swinv2_dense.engine import cli
-from swinv2_dense.errors import UserError
-from swinv2_dense.planning import GIB, input_size, make_plan, summary, table
-from swinv2_dense.planning.sharding import STRATEGIES
-
-FILES = Path(__file__).resolve().parents[1] / "configs" / "_base_" / "strategies"
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config file")
-    parser.add_argument("--gpus", type=int, default=8, metavar="N", help="GPUs, all nodes together (default 8)")
-    parser.add_argument("--memory", type=float, default=40, metavar="GIB", help="of each GPU (default 40)")
-    parser.add_argument(
-        "--reserve",
-        type=float,
-        default=2,
-        metavar="GIB",
-        help="of it for CUDA itself, the network's buffers and gaps between tensors: a margin, not a measurement "
-        "(default 2)",
-    )
-    parser.add_argument("--batch", type=int, metavar="N", help="pictures on each GPU (default: the config's)")
-    parser.add_argument("--size", type=int, nargs="+", metavar="PIXELS", help="HEIGHT WIDTH, of clips FRAMES before")
-    cli.add_common_options(parser)
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    for name in ("gpus", "memory", "batch"):
-        value = getattr(args, name)
-        if value is not None and value <= 0:
-            raise UserError(f"--{name} {value:g}: give a positive number")
-    cfg = cli.load_config(args)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
-    size = tuple(args.size or input_size(cfg))
-    batch = args.batch or cfg.train_dataloader.get("batch_size", 1)
-    options = {name: Config.fromfile(file) for name in STRATEGIES if (file := FILES / f"{name}.py").is_file()}
-    with console.status("") as status:
-        plan = make_plan(cfg, size, batch, options=options, progress=lambda what: status.update(f"{what} ..."))
-    weights, usable = plan.weights, (args.memory - args.reserve) * GIB
-    console.print(
-        f"{args.config}: {weights.parameters / 1e6:,.1f} M parameters, {weights.trained / 1e6:,.1f} M trained; "
-        f"{plan.flops / 1e12:,.1f} TFLOPs a step forwards and backwards on each GPU",
-        highlight=False,
-    )
-    console.print(table(plan, args.gpus, usable))
-    console.print(f"GPUs of {args.memory:g} GiB, of which {args.reserve:g} are kept free;", end=" ", highlight=False)
-    for line in summary(plan, args.gpus, usable):
-        console.print(line, highlight=False, markup=False)
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run(main))
+sys.exit(common.run(plan.main))

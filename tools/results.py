@@ -1,39 +1,8 @@
 #!/usr/bin/env python
-"""Write docs/results.md from configs/*/metafile.yml."""
+"""The command ``swinv2 results``."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from rich.progress import Progress
+from swinv2_dense.cli import common, results
 
-from swinv2_dense.engine import cli
-from swinv2_dense.results import recount, render, write_text
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", action="store_true", help="first count parameters and FLOPs anew, in the metafiles")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="default: docs/results.md")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    metafiles = sorted(ROOT.glob("configs/*/metafile.yml"))
-    if args.count:
-        with Progress(transient=True) as bar:
-            task = bar.add_task("counting", total=None)
-            for path in metafiles:
-                recount(path, ROOT, lambda name: bar.update(task, description=f"counting {name}"))
-    write_text(args.out, render(metafiles))
-    print(f"wrote {args.out} from {len(metafiles)} metafiles")
-
-
-if __name__ == "__main__":
-    sys.exit(cli.run(main))
+sys.exit(common.run(results.main))

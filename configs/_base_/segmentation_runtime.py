@@ -3,7 +3,7 @@ _base_ = "./default_runtime.py"
 default_scope = "mmseg"
 # What of ours needs mmseg.
 custom_imports = dict(
-    imports=["swinv2_dense", "swinv2_dense.datasets.ade20k_loading", "swinv2_dense.visualization.class_maps"]
+    imports=["swinv2_dense", "swinv2_dense.datasets.index_maps", "swinv2_dense.visualization.class_maps"]
 )
 # UperNet's batch norms share their statistics over all processes; a single process keeps plain ones. Batch norm across
 # processes needs GPUs: on CPUs add --cfg-options sync_bn=None.

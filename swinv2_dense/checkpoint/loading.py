@@ -18,7 +18,7 @@ from swinv2_dense.checkpoint.inflation import inflate
 from swinv2_dense.checkpoint.publishers import Weights, from_authors, identify, to_authors
 from swinv2_dense.checkpoint.reading import Checkpoint, Source, read, unwrap
 from swinv2_dense.checkpoint.report import LoadReport, logger, show_window
-from swinv2_dense.checkpoint.windows import Window, anatomy, find_geometry, windows_per_stage
+from swinv2_dense.checkpoint.window_transfer import Window, anatomy, find_geometry, windows_per_stage
 from swinv2_dense.errors import UserError
 
 __all__ = ["adapt_state_dict", "load_pretrained"]

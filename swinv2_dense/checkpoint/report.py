@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mmengine.logging import MMLogger
 
-from swinv2_dense.checkpoint.windows import Window
+from swinv2_dense.checkpoint.window_transfer import Window
 
 __all__ = ["LoadReport", "logger", "show_window"]
 

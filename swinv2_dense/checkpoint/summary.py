@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from swinv2_dense.checkpoint.publishers import Weights, to_authors
 from swinv2_dense.checkpoint.reading import Checkpoint
 from swinv2_dense.checkpoint.report import show_window
-from swinv2_dense.checkpoint.windows import Anatomy, Geometry, Window, anatomy, find_geometry
+from swinv2_dense.checkpoint.window_transfer import Anatomy, Geometry, Window, anatomy, find_geometry
 
 __all__ = ["Summary", "image_size_of", "summarize"]
 

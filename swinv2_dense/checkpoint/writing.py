@@ -17,7 +17,7 @@ from torch import Tensor
 from swinv2_dense.checkpoint.publishers import Weights, from_authors, to_authors
 from swinv2_dense.checkpoint.reading import Source, read
 from swinv2_dense.checkpoint.summary import image_size_of
-from swinv2_dense.checkpoint.windows import (
+from swinv2_dense.checkpoint.window_transfer import (
     Anatomy,
     Geometry,
     Window,

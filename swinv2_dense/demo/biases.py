@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from swinv2_dense.demo.pictures import draw_biases
+from swinv2_dense.demo.drawings import draw_biases
 from swinv2_dense.layers.log_cpb import LogCPB
 from swinv2_dense.models import SwinTransformerV2
 

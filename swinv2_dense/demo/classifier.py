@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swinv2_dense.checkpoint import convert
-from swinv2_dense.demo.story import Advance
+from swinv2_dense.demo.console import Advance
 from swinv2_dense.models import SwinTransformerV2
 
 __all__ = ["Classifier", "Draw", "pretrain"]

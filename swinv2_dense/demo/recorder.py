@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from swinv2_dense.demo.story import Advance
+from swinv2_dense.demo.console import Advance
 
 __all__ = ["Recorder"]
 

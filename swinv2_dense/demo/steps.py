@@ -12,9 +12,9 @@ from torch import nn
 
 from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.demo.classifier import Classifier, Draw, pretrain
+from swinv2_dense.demo.console import Advance, Story
 from swinv2_dense.demo.recorder import Recorder
-from swinv2_dense.demo.story import Advance, Story
-from swinv2_dense.engine import launch
+from swinv2_dense.engine.runner import launch
 
 __all__ = ["Demo"]
 

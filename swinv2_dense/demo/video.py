@@ -10,12 +10,12 @@ from typing import Any
 
 from mmengine.runner import Runner
 
-from swinv2_dense.datasets.shapes import CLASSES, draw_crop
-from swinv2_dense.datasets.video_motion import MOTIONS, write_motion_clips
-from swinv2_dense.demo.pictures import draw_curves
+from swinv2_dense.demo.console import Advance
+from swinv2_dense.demo.drawings import draw_curves
+from swinv2_dense.demo.motion_clips import MOTIONS, write_motion_clips
 from swinv2_dense.demo.recorder import Recorder
+from swinv2_dense.demo.shapes import CLASSES, draw_crop
 from swinv2_dense.demo.steps import Demo
-from swinv2_dense.demo.story import Advance
 from swinv2_dense.models import VideoSwinTransformerV2
 from swinv2_dense.visualization.clip_strips import Strip, draw_strips
 

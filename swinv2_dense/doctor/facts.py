@@ -142,7 +142,7 @@ def _no_kernel(tell: Callable[[str], object]) -> str:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            from swinv2_dense.layers.cpu.native import library
+            from swinv2_dense.cpu.native import library
 
             if library() is not None:
                 return ""

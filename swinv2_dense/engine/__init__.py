@@ -3,14 +3,14 @@
 Importing it registers our types; it needs mmengine only.
 """
 
-from swinv2_dense.engine.amp import BackboneAmpOptimWrapper
-from swinv2_dense.engine.amplitude import AmplitudeHook
-from swinv2_dense.engine.checkpoint_hook import SafeCheckpointHook
-from swinv2_dense.engine.dump import DumpClassMaps
-from swinv2_dense.engine.layer_decay import LayerDecayOptimWrapperConstructor
-from swinv2_dense.engine.nonfinite import NonFiniteLossHook
-from swinv2_dense.engine.preemption import PreemptionHook
-from swinv2_dense.engine.randomness import RandomnessHook, SkippingBatchSampler, reader_init
+from swinv2_dense.engine.hooks.amplitude_hook import AmplitudeHook
+from swinv2_dense.engine.hooks.checkpoint_hook import SafeCheckpointHook
+from swinv2_dense.engine.hooks.nonfinite_hook import NonFiniteLossHook
+from swinv2_dense.engine.hooks.preemption_hook import PreemptionHook
+from swinv2_dense.engine.hooks.randomness_hook import RandomnessHook, SkippingBatchSampler, reader_init
+from swinv2_dense.engine.optimizers.amp import BackboneAmpOptimWrapper
+from swinv2_dense.engine.optimizers.layer_decay import LayerDecayOptimWrapperConstructor
+from swinv2_dense.engine.runner.class_map_dump import DumpClassMaps
 
 __all__ = [
     "AmplitudeHook",

@@ -1,7 +1,7 @@
 """SwinV2 on torch alone, with kernels of its own for CPUs, for any number of axes. Nothing here knows of OpenMMLab."""
 
+from swinv2_dense.cpu.linear import Linear
 from swinv2_dense.layers.block import Mlp, SwinBlock, SwinStage
-from swinv2_dense.layers.cpu.linear import Linear
 from swinv2_dense.layers.log_cpb import LogCPB, expand_bias
 from swinv2_dense.layers.patch import PatchEmbed, PatchMerging
 from swinv2_dense.layers.window_attention import WindowAttention, cosine_attention, cosine_attention_plain

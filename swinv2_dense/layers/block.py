@@ -11,9 +11,9 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
-from swinv2_dense.layers.cpu.block import band_by_band
-from swinv2_dense.layers.cpu.linear import Linear
-from swinv2_dense.layers.cpu.native import kernels_take
+from swinv2_dense.cpu.block import band_by_band
+from swinv2_dense.cpu.linear import Linear
+from swinv2_dense.cpu.native import kernels_take
 from swinv2_dense.layers.patch import PatchMerging
 from swinv2_dense.layers.window_attention import WindowAttention
 

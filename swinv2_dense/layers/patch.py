@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swinv2_dense.layers.cpu.linear import Linear
+from swinv2_dense.cpu.linear import Linear
 
 __all__ = ["PatchEmbed", "PatchMerging", "pad_to_multiple"]
 

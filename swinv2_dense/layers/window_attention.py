@@ -5,7 +5,7 @@ There is one formula and three ways to evaluate it, chosen in :func:`cosine_atte
 - :func:`cosine_attention_plain`, the formula as the paper writes it: the reference, and what attention dropout needs;
 - :func:`cosine_attention_fused`, torch's fused kernel and its own gradients, on accelerators, in training a group of
   windows after another (section 3.5): the kernel writes the bias's gradient out for every window before it is summed;
-- :func:`~swinv2_dense.layers.cpu.attention.cpu_attention`, this package's own kernel, on CPUs.
+- :func:`~swinv2_dense.cpu.attention.cpu_attention`, this package's own kernel, on CPUs.
 
 How many axes the maps have is the concern of ``windows.py`` alone.
 
@@ -23,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swinv2_dense.layers.cpu.attention import cpu_attention
-from swinv2_dense.layers.cpu.linear import Linear
-from swinv2_dense.layers.cpu.native import kernels_take
+from swinv2_dense.cpu.attention import cpu_attention
+from swinv2_dense.cpu.linear import Linear
+from swinv2_dense.cpu.native import kernels_take
 from swinv2_dense.layers.log_cpb import LogCPB, at_least_float32, expand_bias
 from swinv2_dense.layers.patch import pad_to_multiple
 from swinv2_dense.layers.windows import WindowGrid, merge, partition, window_grid, windows_of

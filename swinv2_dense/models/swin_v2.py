@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from swinv2_dense.checkpoint import adapt_state_dict, load_pretrained
-from swinv2_dense.checkpoint.windows import windows_per_stage
+from swinv2_dense.checkpoint.window_transfer import windows_per_stage
 from swinv2_dense.errors import UserError
 from swinv2_dense.layers import PatchEmbed, SwinStage
 from swinv2_dense.models.archs import arch_of

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from swinv2_dense.errors import UserError
-from swinv2_dense.planning.sharding import STRATEGIES, Placement, Weights, place, weigh
+from swinv2_dense.planning.placement import STRATEGIES, Placement, Weights, place, weigh
 from swinv2_dense.planning.step import PRECISIONS, Step, build, measure
 
 __all__ = ["GIB", "Need", "Plan", "Way", "make_plan"]

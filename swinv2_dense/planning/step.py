@@ -17,10 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from swinv2_dense.layers import SwinBlock, WindowAttention
-from swinv2_dense.planning.forward import training_outputs
-from swinv2_dense.planning.gpu import AsOnGPU, backward
-from swinv2_dense.planning.known import has_decoder, known_shapes
-from swinv2_dense.planning.live import LiveTensors, Moment
+from swinv2_dense.planning.decoders import has_decoder, known_shapes
+from swinv2_dense.planning.gpu_emulation import AsOnGPU, backward
+from swinv2_dense.planning.memory_tracker import LiveTensors, Moment
+from swinv2_dense.planning.training_forward import training_outputs
 
 __all__ = ["PRECISIONS", "Step", "build", "measure", "objective"]
 

@@ -11,9 +11,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from swinv2_dense.datasets.shapes import CLASSES
-from swinv2_dense.datasets.shapes_coco import write_shapes_coco
-from swinv2_dense.engine import preflight
+from swinv2_dense.checks import config as preflight
+from swinv2_dense.demo.shapes import CLASSES
+from swinv2_dense.demo.shapes_coco import write_shapes_coco
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("COCO_ROOT", ROOT.parent / "shared" / "data" / "coco"))

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from swinv2_dense.checkpoint import load_pretrained
-from swinv2_dense.datasets.shapes import CLASSES
-from swinv2_dense.engine import launch
+from swinv2_dense.demo.shapes import CLASSES
+from swinv2_dense.engine.runner import launch
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "coco"
 

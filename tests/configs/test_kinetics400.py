@@ -14,8 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
 from torch import nn
 
-from swinv2_dense.datasets.video_motion import write_mp4
-from swinv2_dense.engine import preflight
+from swinv2_dense.checks import config as preflight
+from swinv2_dense.demo.motion_clips import write_mp4
 from swinv2_dense.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -20,8 +20,9 @@ from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
-from swinv2_dense.datasets import CLASSES, write_shapes_coco
 from swinv2_dense.datasets.instaboost import InstaBoost
+from swinv2_dense.demo.shapes import CLASSES
+from swinv2_dense.demo.shapes_coco import write_shapes_coco
 from swinv2_dense.errors import UserError
 
 GROUND, OBJECT, CROWD = (30, 30, 30), (200, 60, 60), (60, 60, 200)

@@ -19,7 +19,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from torch.utils.data import DataLoader
 
 from swinv2_dense.datasets.video_clips import VideoClips
-from swinv2_dense.datasets.video_motion import draw_clip, write_mp4
+from swinv2_dense.demo.motion_clips import draw_clip, write_mp4
 from swinv2_dense.errors import UserError
 
 TRAIN = [

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from swinv2_dense.checkpoint import load_pretrained
-from swinv2_dense.datasets.shapes import CLASSES, draw_crop
 from swinv2_dense.demo.classifier import pretrain
+from swinv2_dense.demo.shapes import CLASSES, draw_crop
 from swinv2_dense.models import SwinTransformerV2
 
 ARCH = {"embed_dims": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}

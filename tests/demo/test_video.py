@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 pytest.importorskip("decord", reason="the video demo needs the video extra")
 
-from swinv2_dense.datasets.video_motion import MOTIONS
+from swinv2_dense.demo.motion_clips import MOTIONS
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "configs" / "demo" / "video_swinv2_demo.py"

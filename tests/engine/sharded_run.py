@@ -16,7 +16,8 @@ import yapf.yapflib.yapf_api
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from swinv2_dense.engine import cli, launch
+from swinv2_dense.cli import common as cli
+from swinv2_dense.engine.runner import launch
 
 STRATEGIES = Path(__file__).parents[2] / "configs" / "_base_" / "strategies"
 
@@ -53,7 +54,11 @@ _context.set_forkserver_preload(
         "tests.engine.sharded_run",
         "matplotlib.pyplot",
         *("mmdet.datasets", "mmdet.engine", "mmdet.evaluation", "mmdet.models", "mmdet.visualization"),
-        *("swinv2_dense.datasets.instaboost", "swinv2_dense.engine.sharding", "swinv2_dense.models.det_tta"),
+        *(
+            "swinv2_dense.datasets.instaboost",
+            "swinv2_dense.engine.strategies.fully_sharded",
+            "swinv2_dense.models.det_tta",
+        ),
     ]
 )
 

@@ -26,7 +26,8 @@ from mmengine.registry import DATASETS, METRICS, MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
-from swinv2_dense.engine import cli, launch
+from swinv2_dense.cli import common as cli
+from swinv2_dense.engine.runner import launch
 from swinv2_dense.models import SwinTransformerV2
 
 ITERATIONS, INTERVAL, BATCHES = 12, 4, 6  # in all, between checkpoints, in an epoch

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from swinv2_dense.cpu.attention import cpu_attention
 from swinv2_dense.layers import (
     WindowAttention,
     WindowGrid,
@@ -20,7 +21,6 @@ from swinv2_dense.layers import (
     window_attention,
     window_grid,
 )
-from swinv2_dense.layers.cpu.attention import cpu_attention
 
 HEADS, DIM = 2, 8
 

@@ -15,8 +15,8 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from swinv2_dense.checkpoint import load_pretrained
-from swinv2_dense.engine import cli
-from swinv2_dense.planning.live import LiveTensors
+from swinv2_dense.cli import common as cli
+from swinv2_dense.planning.memory_tracker import LiveTensors
 from tests.checkpoint.makers import microsoft
 from tests.models.oracles import ARCH, randomize
 

@@ -17,7 +17,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from swinv2_dense.benchmark import _memory
+from swinv2_dense.measure.benchmark import _memory
 from swinv2_dense.planning.step import objective
 
 

@@ -12,9 +12,9 @@ pytest.importorskip("mmdet", reason="detectors need the det extra")
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.planning import GIB, Plan, Way, flags, input_size, make_plan, summary, table
-from swinv2_dense.planning.sharding import STRATEGIES, Weights, place, weigh
+from swinv2_dense.planning.placement import STRATEGIES, Weights, place, weigh
 from swinv2_dense.planning.step import PRECISIONS, build
-from tests.tools.tiny import mistake, tool
+from tests.tiny import mistake, tool
 
 ROOT = Path(__file__).parents[2]
 BUCKET_VIEWS = {name: {"strategy": {"model_wrapper": {"gradient_as_bucket_view": True}}} for name in ("ddp", "zero1")}

@@ -15,10 +15,11 @@ from torch import nn
 
 pytest.importorskip("mmdet", reason="detectors need the det extra")
 
-from swinv2_dense.complexity import complexity
-from swinv2_dense.datasets.shapes_coco import write_shapes_coco
+from swinv2_dense.demo.shapes_coco import write_shapes_coco
+from swinv2_dense.measure.complexity import complexity
 from swinv2_dense.models import SwinTransformerV2
-from swinv2_dense.planning import forward, step
+from swinv2_dense.planning import step
+from swinv2_dense.planning import training_forward as forward
 from swinv2_dense.planning.step import build, measure
 
 ROOT = Path(__file__).parents[2]

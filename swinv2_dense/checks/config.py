@@ -1,0 +1,216 @@
+"""Mistakes that can be told before the model is built and the data are read."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from swinv2_dense.checks.dataset import check_dataset, leaf_datasets
+from swinv2_dense.engine.runner.training_state import candidates
+from swinv2_dense.errors import UserError
+from swinv2_dense.registry import MODELS
+
+__all__ = ["check", "check_checkpoint", "drop_missing_semantic_maps", "drop_semantic_branch"]
+
+_SCOPE = "swinv2_dense."
+# The library of each task, by the config's default_scope, and the extra that installs it.
+_EXTRAS = {"mmdet": "det", "mmseg": "seg", "mmaction": "video"}
+
+_TRIED = 2**20  # bytes that the work dir must take
+
+
+def check(cfg: Config, splits: Sequence[str]) -> None:
+    """Look a config over, and the data of the given splits ('train', 'val', 'test').
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    _check_library(cfg.get("default_scope"))
+    _check_device(cfg)
+    _check_work_dir(Path(cfg.work_dir))
+    _check_options_of_ours(cfg.model, "model")
+    _check_checkpoints(cfg)
+    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0:  # one reader of the annotations is enough
+        for split in splits:
+            if cfg.get(f"{split}_cfg") and cfg.get(f"{split}_dataloader"):
+                for key, dataset in leaf_datasets(cfg[f"{split}_dataloader"].dataset, f"{split}_dataloader.dataset"):
+                    check_dataset(cfg, key, dataset)
+
+
+def drop_missing_semantic_maps(cfg: Config) -> str | None:
+    """Turn HTC's semantic branch off where the training data have no semantic maps; returns what to tell the user.
+
+    The config is changed, not only the model: what is saved with the run says what was trained.
+    """
+    if "semantic_head" not in cfg.model.get("roi_head", {}) or "train_dataloader" not in cfg:
+        return None
+    datasets = [dataset for _, dataset in leaf_datasets(cfg.train_dataloader.dataset, "")]
+    # A missing root is another mistake, which check() tells.
+    missing = [seg for root, seg in map(_seg_folder, datasets) if os.path.isdir(root) and not os.path.isdir(seg)]
+    if not missing:
+        return None
+    drop_semantic_branch(cfg.model)
+    for dataset in datasets:
+        dataset.data_prefix.pop("seg", None)
+        for transform in dataset.pipeline:
+            transform.pop("with_seg", None)
+    match = re.match(r"htc_(swinv2_[a-z]\.py)", os.path.basename(cfg.filename or ""))
+    leaf = f"htc_without_semantic_{match[1] if match else 'swinv2_t.py'}"
+    return f"{missing[0]} not found: training without the semantic branch, as configs/coco/{leaf} does"
+
+
+def drop_semantic_branch(model: Any) -> None:
+    """Make an HTC config one without the semantic branch."""
+    model.roi_head.pop("semantic_head")
+    model.roi_head.pop("semantic_roi_extractor")
+    for padding in [model.data_preprocessor, *(model.data_preprocessor.get("batch_augments") or [])]:
+        padding.pop("pad_seg", None)
+
+
+def _seg_folder(dataset: Any) -> tuple[str, str]:
+    root = dataset.get("data_root") or "."
+    return root, os.path.join(root, dataset.get("data_prefix", {}).get("seg", ""))
+
+
+def _check_library(scope: str | None) -> None:
+    extra = _EXTRAS.get(scope or "")
+    if extra is None:
+        return
+    try:
+        importlib.import_module(scope or "")
+    except ImportError as error:
+        raise UserError(
+            f"this config needs {scope}, which does not import ({error}): pip install 'swinv2_dense[{extra}]', "
+            "or let python -m swinv2_dense.doctor say what is missing"
+        ) from error
+    init_default_scope(scope or "")
+
+
+def _check_device(cfg: Config) -> None:
+    gpu = torch.cuda.is_available()
+    if str(cfg.get("device", "")).startswith("cuda") and not gpu:
+        raise UserError("device='cuda', but torch sees no GPU: python -m swinv2_dense.doctor says why")
+    if cfg.get("launcher", "none") == "none":
+        return
+    if cfg.launcher == "pytorch" and "RANK" not in os.environ:
+        raise UserError("--launcher pytorch expects torchrun: start it by tools/dist_train.sh or tools/dist_test.sh")
+    if cfg.get("env_cfg", {}).get("dist_cfg", {}).get("backend", "nccl") == "nccl" and not gpu:
+        raise UserError(
+            f"--launcher {cfg.launcher} with backend nccl needs GPUs and torch sees none: "
+            "use --cfg-options env_cfg.dist_cfg.backend=gloo on CPUs"
+        )
+    if not gpu and _several_processes() and (cfg.get("sync_bn") or _has_sync_bn(cfg.model)):
+        raise UserError(
+            "batch norm over all processes (sync_bn, SyncBN) needs GPUs and torch sees none: use --cfg-options "
+            "sync_bn=None, and norm_cfg.type=BN in the model"
+        )
+
+
+def _several_processes() -> bool:
+    return any(int(os.environ.get(name, 1)) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
+
+
+def _has_sync_bn(node: Any) -> bool:
+    if isinstance(node, dict):
+        return node.get("type") in ("SyncBN", "MMSyncBN") or any(map(_has_sync_bn, node.values()))
+    return isinstance(node, (list, tuple)) and any(map(_has_sync_bn, node))
+
+
+def _check_work_dir(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_TRIED))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(
+            f"work_dir {folder} cannot be written to ({error.strerror}): choose another by --work-dir"
+        ) from error
+
+
+def _check_options_of_ours(node: Any, path: str) -> None:
+    """Refuse an option that a model of ours does not have, naming the one that was probably meant."""
+    if isinstance(node, dict):
+        name = str(node.get("type"))
+        if name.startswith(_SCOPE):
+            model = MODELS.get(name)
+            if model is None:
+                raise UserError(f"{path}.type={name!r} does not exist: {_meant(name, MODELS.module_dict)}")
+            options = _options(model)
+            for key in node:
+                if key not in options and key != "type":
+                    raise UserError(f"{path} ({name}) has no option {key!r}: {_meant(key, options)}")
+        for key, value in node.items():
+            _check_options_of_ours(value, f"{path}.{key}")
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            _check_options_of_ours(value, f"{path}.{index}")
+
+
+def _options(model: type) -> list[str]:
+    """What a constructor takes, with what it hands on to the class that it extends."""
+    names: list[str] = []
+    for cls in model.__mro__:
+        parameters = inspect.signature(cls).parameters.values()
+        names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return names
+
+
+def _meant(word: str, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word.removeprefix(_SCOPE), words, n=1)
+    return f"did you mean {close[0]!r}?" if close else "there are " + ", ".join(sorted(words))
+
+
+def _check_checkpoints(cfg: Config) -> None:
+    source = cfg.get("load_from")
+    if cfg.get("resume") and not source:
+        if not candidates(cfg.work_dir):
+            raise UserError(
+                f"--resume: {cfg.work_dir} holds no checkpoint to resume from: "
+                "leave --resume out to start anew, or name the checkpoint, --resume PATH"
+            )
+    elif source:
+        check_checkpoint(source, "--resume" if cfg.get("resume") else "load_from")
+    for path, checkpoint in _init_checkpoints(cfg.model, "model"):
+        check_checkpoint(checkpoint, path)
+
+
+def _init_checkpoints(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        if node.get("type") == "Pretrained" and isinstance(node.get("checkpoint"), str):
+            yield f"{path}.checkpoint", node["checkpoint"]
+        if not _is_init_cfg(node.get("init_cfg")):
+            raise UserError(
+                f"{path}.init_cfg={node['init_cfg']!r} is no dict: on the command line write "
+                f"{path}.init_cfg.type=Pretrained {path}.init_cfg.checkpoint=PATH"
+            )
+        for key, value in node.items():
+            yield from _init_checkpoints(value, f"{path}.{key}")
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _init_checkpoints(value, f"{path}.{index}")
+
+
+def _is_init_cfg(value: Any) -> bool:
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    return value is None or all(isinstance(part, dict) for part in parts)
+
+
+def check_checkpoint(source: str, key: str) -> None:
+    """Refuse a path to nothing; ``key`` says where it was given. What has a colon (timm:NAME, a URL) is no path."""
+    if ":" not in source and not os.path.exists(source):
+        raise UserError(f"checkpoint {source} does not exist: correct {key}")

@@ -1,0 +1,7 @@
+"""``python -m swinv2_dense.cli`` is ``swinv2``."""
+
+import sys
+
+from swinv2_dense.cli.main import main
+
+sys.exit(main())

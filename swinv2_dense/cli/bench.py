@@ -1,0 +1,183 @@
+"""Speed and memory of the SwinV2 backbones: ours beside those of timm, MMPretrain and Hugging Face, as installed.
+
+Every measurement has a process of its own, so that peak memory is that model's alone, and the implementations take
+turns, so that none has the machine's better minutes. Prints a table of medians and of ratios to the fastest and the
+leanest peer, and writes results.json and results.png. The floor is what the case's matrix products would take at the
+rate of one large matrix product, measured here as well."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from swinv2_dense.errors import UserError
+from swinv2_dense.measure.benchmark import DEFAULT, Case, cases, floor, matrix_rate, measure, profile, relative_error
+
+IMPLEMENTATIONS = ("ours", "timm", "mmpretrain", "huggingface", "mmaction")
+
+
+def _in_a_process_of_its_own(*options: str) -> dict[str, float] | None:
+    """Run this file as a worker; None where the peer is not installed or fails, with its last line printed."""
+    command = [sys.executable, "-m", "swinv2_dense.cli", "bench", "--worker", *options]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        Console(stderr=True).print(f"  {' '.join(options[:2])} left out: {reason}", markup=False)
+        return None
+    answer: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def run_cases(chosen: Sequence[Case], rounds: int, runs: int, device: str, console: Console) -> list[dict[str, Any]]:
+    rates: dict[str, float] = {}
+    results: list[dict[str, Any]] = []
+    for i, case in enumerate(chosen, start=1):
+        console.print(f"[{i}/{len(chosen)}] {case.name}", markup=False)
+        # the best of all its minutes: a floor
+        rates[case.dtype] = max(rates.get(case.dtype, 0.0), matrix_rate(device, case.dtype))
+        found: dict[str, list[dict[str, float]]] = {}
+        # in turns: a machine that others use is faster now and slower then, and all shall meet both
+        for turn in range(rounds):
+            for implementation in ("ours", *case.peers):
+                if turn and implementation not in found:
+                    continue
+                with console.status(f"{implementation} ..."):
+                    one = _in_a_process_of_its_own(case.name, implementation, str(runs), device)
+                if one is not None:
+                    found.setdefault(implementation, []).append(one)
+        measured = {}
+        for name, ones in found.items():
+            m = measured[name] = {key: statistics.median(one[key] for one in ones) for key in ("seconds", "mib")}
+            spread = f"{min(one['seconds'] for one in ones):.3f} to {max(one['seconds'] for one in ones):.3f}"
+            console.print(f"  {name:<12} {m['seconds']:8.3f} s ({spread}) {m['mib']:8.0f} MiB", markup=False)
+        error = None
+        if "timm" in measured and not case.train and case.dtype == "fp32" and device == "cpu":
+            error = (_in_a_process_of_its_own(case.name, "error", "0", device) or {}).get("error")
+        results.append({**asdict(case), "measured": measured, "relative_error": error})
+    for case, result in zip(chosen, results, strict=True):
+        result["floor"] = floor(case, rates[case.dtype])
+    return results
+
+
+def show(results: Sequence[dict[str, Any]], console: Console) -> None:
+    """One row a case: ours, the floor, and the ratios to the best peer in each respect."""
+    table = Table(
+        "case", "ours s", "floor s", "fastest peer s", "speed", "ours MiB", "leanest peer MiB", "memory", "error"
+    )
+    for result in results:
+        ours = result["measured"].get("ours")
+        peers = {name: m for name, m in result["measured"].items() if name != "ours"}
+        if ours is None or not peers:
+            continue
+        fast = min(peers, key=lambda name: peers[name]["seconds"])
+        lean = min(peers, key=lambda name: peers[name]["mib"])
+        error = result["relative_error"]
+        table.add_row(
+            result["name"],
+            f"{ours['seconds']:.3f}",
+            f"{result['floor']:.3f}",
+            f"{peers[fast]['seconds']:.3f} ({fast})",
+            f"{peers[fast]['seconds'] / ours['seconds']:.1f}x",
+            f"{ours['mib']:.0f}",
+            f"{peers[lean]['mib']:.0f} ({lean})",
+            f"1/{peers[lean]['mib'] / max(ours['mib'], 1e-3):.1f}",
+            "" if error is None else f"{error:.0e}",
+        )
+    console.print(table)
+
+
+def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(14, 1 + 0.9 * len(results)), sharey=True, layout="constrained")
+    names = [name for name in IMPLEMENTATIONS if any(name in r["measured"] for r in results)]
+    height = 0.8 / len(names)
+    for axis, key, label in zip(axes, ("seconds", "mib"), ("seconds a step", "peak extra memory, MiB"), strict=True):
+        for i, name in enumerate(names):
+            rows = [
+                (row + i * height, r["measured"][name][key]) for row, r in enumerate(results) if name in r["measured"]
+            ]
+            axis.barh([y for y, _ in rows], [v for _, v in rows], height=height, label=name)
+        axis.set(xscale="log", xlabel=label)
+        axis.grid(axis="x", alpha=0.3)
+    for row, result in enumerate(results):
+        axes[0].plot([result["floor"]] * 2, [row - height / 2, row + 0.8 - height / 2], "k--", linewidth=1)
+    axes[0].set_yticks([row + 0.4 - height / 2 for row in range(len(results))], [r["name"] for r in results])
+    axes[0].invert_yaxis()
+    axes[1].legend()
+    figure.suptitle("dashed: the floor of a plain matrix product")
+    figure.savefig(path, dpi=110)
+
+
+def machine(device: str) -> str:
+    if device == "cuda":
+        name = torch.cuda.get_device_name()
+    else:
+        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+        name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
+        name += f", {torch.get_num_threads()} threads"
+    return f"{name}; torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "cases", nargs="*", default=list(DEFAULT), help="names of cases (default: those of the docs page)"
+    )
+    parser.add_argument("--list", action="store_true", help="print the names of all cases and stop")
+    parser.add_argument("--rounds", type=int, default=2, help="processes an implementation, in turns with the others")
+    parser.add_argument("--runs", type=int, default=2, help="timed steps a process, or more within two seconds")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmark"), help="folder of results.json and .png")
+    parser.add_argument("--profile", action="store_true", help="instead print where our own time goes")
+    parser.add_argument("--worker", nargs=4, metavar=("CASE", "WHAT", "RUNS", "DEVICE"), help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    known = cases()
+    if args.worker:
+        name, what, runs, device = args.worker
+        case = known[name]
+        found = {"error": relative_error(case)} if what == "error" else measure(what, case, int(runs), device)
+        print(json.dumps(found))
+        return
+    if args.list:
+        print("\n".join(known))
+        return
+    if unknown := [name for name in args.cases if name not in known]:
+        raise UserError(f"there is no case {unknown[0]!r}: --list prints them all")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no GPU; leave the option out to measure the CPU")
+    chosen = [known[name] for name in args.cases]
+    if args.profile:
+        for case in chosen:
+            profile(case, args.device)
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    console.print(machine(args.device), markup=False)
+    results = run_cases(chosen, args.rounds, args.runs, args.device, console)
+    show(results, console)
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "results.json").write_text(json.dumps({"machine": machine(args.device), "results": results}, indent=1))
+    draw(results, args.out / "results.png")
+    console.print(f"written: {args.out / 'results.json'}, {args.out / 'results.png'}", markup=False)

@@ -1,0 +1,85 @@
+"""Look into a SwinV2 checkpoint of any publisher, or write it as another publisher would.
+
+  tools/checkpoint.py inspect swinv2_tiny_patch4_window8_256.pth
+  tools/checkpoint.py convert work_dirs/htc/epoch_12.pth swinv2.safetensors --to timm
+
+FILE is a path or address of a .pth, .bin or .safetensors, a HuggingFace folder, timm:NAME or hf:NAME. The publisher
+(Microsoft, timm, HuggingFace, MMPretrain, SimMIM or this toolkit) is found from the content.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from swinv2_dense.checkpoint import convert, read, summarize
+from swinv2_dense.checkpoint.writing import TARGETS
+from swinv2_dense.models.archs import ARCHS
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    inspect = commands.add_parser("inspect", help="print publisher, architecture, windows, head and size")
+    inspect.add_argument("file", metavar="FILE")
+
+    to = commands.add_parser("convert", help="write the backbone, and a classifier's head, in a publisher's layout")
+    to.add_argument("file", metavar="FILE")
+    to.add_argument("out", metavar="OUT", help=".pth or .safetensors; a folder for huggingface")
+    to.add_argument("--to", required=True, choices=TARGETS, help="whose names and layout")
+    to.add_argument("--window", type=int, metavar="TOKENS", help="window of the model to write (default: FILE's)")
+    to.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="image side of the classifier to write (default: the one whose last stage is a single window)",
+    )
+    to.add_argument(
+        "--pretrained-window",
+        type=int,
+        nargs="+",
+        metavar="TOKENS",
+        help="window of the pre-training, one number or one a stage, for a FILE that does not tell it",
+    )
+    for command in (inspect, to):
+        command.add_argument("--trust", action="store_true", help="run the code in a pickle, if you trust its origin")
+    return parser.parse_args(argv)
+
+
+def show(args: argparse.Namespace) -> None:
+    summary = summarize(read(args.file, trust=args.trust))
+    shape = summary.anatomy
+    names = [
+        name
+        for name, arch in ARCHS.items()
+        if (arch.embed_dims, arch.depths, arch.num_heads) == (shape.embed_dims, shape.depths, shape.num_heads)
+    ]
+    table = Table("", args.file, title="SwinV2 checkpoint", title_justify="left")
+    table.add_row("arch", names[0] if names else "none of the paper's")
+    for label, text in summary.rows():
+        table.add_row(label, text)
+    Console().print(table)
+
+
+def write(args: argparse.Namespace) -> None:
+    pretrained = args.pretrained_window
+    left = convert(
+        args.file,
+        args.out,
+        args.to,
+        window_size=args.window,
+        image_size=args.image_size,
+        pretrained_window_size=pretrained[0] if pretrained and len(pretrained) == 1 else pretrained,
+        trust=args.trust,
+    )
+    print(f"wrote {args.out}")
+    if left:
+        print(f"left out {len(left)} tensors that {args.to}'s SwinV2 has no place for, e.g. {left[0]}")
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    {"inspect": show, "convert": write}[args.command](args)

@@ -1,0 +1,1 @@
+"""One module per data set that ``swinv2 prepare`` checks and converts."""

@@ -1,0 +1,39 @@
+"""Evaluate trained weights on the test data of a config."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from swinv2_dense.cli import common as cli
+from swinv2_dense.engine.runner import launch
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="weights that tools/train.py saved")
+    parser.add_argument("--out", metavar="FILE.pkl", help="write all predictions to this file")
+    parser.add_argument(
+        "--format-only",
+        metavar="PREFIX",
+        help="instead of scores write COCO's result files, PREFIX.bbox.json and PREFIX.segm.json, for its test server",
+    )
+    parser.add_argument("--show", action="store_true", help="show every prediction in a window")
+    parser.add_argument("--show-dir", help="write every prediction, painted on its image, to this folder of the run")
+    parser.add_argument("--wait-time", type=float, default=2, help="seconds that --show shows a prediction")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation, by the config's tta_model")
+    cli.add_common_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    cfg = cli.load_config(args)
+    if args.show or args.show_dir:
+        launch.show_predictions(cfg, args.show, args.show_dir, args.wait_time)
+    if args.format_only:
+        launch.only_format(cfg, args.format_only)
+    if args.tta:
+        launch.use_tta(cfg)
+    launch.evaluate(cfg, args.checkpoint, out=args.out)

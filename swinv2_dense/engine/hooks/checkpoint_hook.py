@@ -1,0 +1,182 @@
+"""Checkpoints that are there whole or not at all, and one of them at any moment."""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object, is_main_process
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from swinv2_dense.engine.runner.training_state import LAST, remove, replace_text, unfinished
+from swinv2_dense.errors import UserError
+from swinv2_dense.registry import HOOKS
+
+__all__ = ["SafeCheckpointHook"]
+
+_INTERRUPTED = "interrupted.pth"
+_OUTDATED = "outdated_ckpt_ids"  # saved with a checkpoint: what is to go now that it is there
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, with the same options, that loses nothing.
+
+    The runner writes a checkpoint under another name, brings it to the disk, and renames it. Then ``last_checkpoint``
+    is replaced in the same way, and only then do those beyond ``max_keep_ckpts`` go, or the best one before. A process
+    killed at any of these steps leaves the checkpoint before it or the new one. Where the disk is full, training goes
+    on with the last complete checkpoint kept, and tries again at the next interval.
+
+    What is not on a local disk (``out_dir`` with a scheme) is written as mmengine does.
+
+    Raises:
+        UserError: before training, there is no room for one checkpoint; or the last one could not be written.
+    """
+
+    last_ckpt: str | None
+
+    _saved_iter = -1
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        if not self._local or not is_main_process():
+            return
+        folder = Path(self.out_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(unfinished(folder / "*.pth").name):  # by a killed process
+            remove(left)
+        for step in runner.message_hub.runtime_info.get(_OUTDATED, ()):
+            remove(folder / self.filename_tmpl.format(step))
+        if self.interval > 0 or self.save_last:
+            self._check_room(runner, folder)
+
+    @property
+    def _local(self) -> bool:
+        return isinstance(self.file_backend, LocalBackend)
+
+    def _check_room(self, runner: Runner, folder: Path) -> None:
+        needed, free = _checkpoint_bytes(runner, self.save_optimizer), shutil.disk_usage(folder).free
+        if free < needed:
+            raise UserError(
+                f"work_dir {folder} has {free / 1e9:.2f} GB free, and a checkpoint of this model takes about "
+                f"{needed / 1e9:.2f} GB: make room, or choose another by --work-dir"
+            )
+
+    def save_now(self, runner: Runner, epoch: int, iteration: int) -> None:
+        """Save on SIGTERM, whatever the interval, unless this iteration is saved: ``epoch`` and ``iteration`` are done.
+
+        Of a run that counts epochs it becomes ``interrupted.pth``, which goes when its next checkpoint is there.
+
+        Raises:
+            UserError: in all processes, it could not be written. Names the checkpoint to go on from.
+        """
+        if self._saved_iter == iteration:
+            return
+        meta = {"epoch": epoch, "iter": iteration}
+        problem = self._write_step(runner, iteration, meta, interrupted=self.by_epoch)
+        if problem:
+            latest = self._latest(runner)
+            way = f"go on from {latest} by --resume" if latest else "start anew, as there is no checkpoint yet"
+            raise UserError(f"SIGTERM: {problem}: make room in {self.out_dir}, then {way}")
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        if not self._local:
+            super()._save_checkpoint_with_step(runner, step, meta)
+            self._saved_iter = meta["iter"]
+            return
+        problem = self._write_step(runner, step, meta)
+        if not problem:
+            return
+        latest = self._latest(runner)
+        problem += f"; {latest} is kept" if latest else "; there is no checkpoint yet"
+        if meta["iter"] >= runner.max_iters:
+            raise UserError(f"{problem}: make room in {self.out_dir}, then go on by --resume")
+        runner.logger.error(f"{problem}, and training goes on: make room in {self.out_dir}")
+
+    def _write_step(self, runner: Runner, step: int, meta: dict[str, Any], interrupted: bool = False) -> str | None:
+        """Returns in all processes what kept one of them from writing its part, or None."""
+        name = _INTERRUPTED if interrupted else self.filename_tmpl.format(step)
+        path = Path(self.out_dir, name)
+        kept = list(getattr(self, "keep_ckpt_ids", ()))
+        outdated: list[int] = []
+        if self.max_keep_ckpts > 0 and not interrupted and step not in kept[-1:]:
+            outdated = kept[: max(len(kept) + 1 - self.max_keep_ckpts, 0)]
+            self._keep(runner, [*kept[len(outdated) :], step])
+        before = self.last_ckpt
+        runner.message_hub.update_info(_OUTDATED, outdated)
+        self.last_ckpt = str(path)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        options = {"save_optimizer": self.save_optimizer, "save_param_scheduler": self.save_param_scheduler}
+        problem = None
+        try:
+            # All processes take part, as the state may be spread over them; the first one's disk has the file.
+            runner.save_checkpoint(self.out_dir, name, meta=meta, by_epoch=self.by_epoch, **options, **self.args)
+            if is_main_process():
+                replace_text(Path(runner.work_dir, LAST), str(path))
+        except OSError as error:
+            problem = f"checkpoint {path} could not be written ({error.strerror or error})"
+        problem = next(filter(None, all_gather_object(problem)), None)
+        if problem:
+            self.last_ckpt = before
+            if self.max_keep_ckpts > 0:
+                self._keep(runner, kept)
+            return problem
+        self._saved_iter = meta["iter"]
+        if is_main_process():
+            stale = [Path(self.out_dir, self.filename_tmpl.format(number)) for number in outdated]
+            for old in [*stale, *([] if interrupted else [Path(self.out_dir, _INTERRUPTED)])]:
+                remove(old)
+        return None
+
+    def _latest(self, runner: Runner) -> str | None:
+        return self.last_ckpt or (runner._load_from if runner._resume else None)
+
+    def _keep(self, runner: Runner, steps: list[int]) -> None:
+        self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
+        runner.message_hub.update_info("keep_ckpt_ids", steps)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        """mmengine's removes the best checkpoint before it writes the better one. It is not shown the former here."""
+        if not self.save_best or not self._local:
+            super()._save_best_checkpoint(runner, metrics)
+            return
+        before = self._best()
+        self._set_best(dict.fromkeys(before))
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        except OSError as error:
+            self._set_best(before)
+            runner.logger.error(f"the best checkpoint could not be written ({error.strerror or error})")
+            return
+        better = self._best()
+        self._set_best({key: path or before.get(key) for key, path in better.items()})
+        for key, path in before.items():
+            if path and better.get(key) and path != better[key] and is_main_process():
+                remove(Path(path))
+                runner.logger.info(f"The previous best checkpoint {path} is removed")
+
+    def _best(self) -> dict[str, str | None]:
+        """Path of the best checkpoint by metric."""
+        return self.best_ckpt_path_dict if len(self.key_indicators) > 1 else {"": self.best_ckpt_path}
+
+    def _set_best(self, paths: dict[str, str | None]) -> None:
+        if len(self.key_indicators) > 1:
+            self.best_ckpt_path_dict = dict(paths)
+        else:
+            self.best_ckpt_path = paths[""]
+
+
+def _checkpoint_bytes(runner: Runner, with_optimizer: bool) -> int:
+    """Size of a checkpoint: the weights, and what the optimizer will keep of every parameter that it trains."""
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in runner.model.state_dict().values())
+    optimizer = getattr(runner.optim_wrapper, "optimizer", None)
+    if with_optimizer and isinstance(optimizer, torch.optim.Optimizer):
+        averages = 2 if "betas" in optimizer.defaults else int(bool(optimizer.defaults.get("momentum")))
+        for group in optimizer.param_groups:
+            needed += averages * sum(p.numel() * p.element_size() for p in group["params"])
+    return needed

@@ -1,0 +1,1 @@
+"""mmengine's runners, made to resume after a kill, and what starts them from a config."""

@@ -1,0 +1,169 @@
+"""Training and testing from a config: what ``tools/train.py`` and ``tools/test.py`` call."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.registry import METRICS
+
+from swinv2_dense.checkpoint import read
+from swinv2_dense.checks import config as preflight
+from swinv2_dense.engine.runner import fast_dev_run as fast
+from swinv2_dense.engine.runner.dense_runner import DenseRunner
+from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
+from swinv2_dense.engine.strategies.choice import runner_for
+from swinv2_dense.errors import UserError
+
+__all__ = [
+    "evaluate",
+    "only_format",
+    "resume",
+    "scale_lr",
+    "show_predictions",
+    "train",
+    "use_amp",
+    "use_strategy",
+    "use_tta",
+]
+
+
+# What writes the predictions, by the config's default_scope, where mmengine's own will not do.
+_DUMPS = {"mmdet": "DumpDetResults", "mmseg": "swinv2_dense.DumpClassMaps"}
+
+
+def train(
+    cfg: Config, fast_dev_run: int | None = None, hooks: Sequence[Hook] = ()
+) -> DenseRunner | DenseFlexibleRunner:
+    """Train, validating as the config says; with ``fast_dev_run`` only so many iterations, and test as well.
+
+    Args:
+        hooks: further ones than the config's, for a caller that watches.
+
+    Raises:
+        UserError: a mistake in the config, the data or the environment, before anything is built where possible.
+    """
+    changed = preflight.drop_missing_semantic_maps(cfg)
+    if fast_dev_run is not None:
+        if fast_dev_run < 1:
+            raise UserError(f"--fast-dev-run {fast_dev_run}: give a number of iterations from 1 on")
+        fast.shorten(cfg, fast_dev_run)
+    preflight.check(cfg, ("train", "val") if fast_dev_run is None else ("train", "val", "test"))
+    _warn(changed)
+    runner = runner_for(cfg).from_cfg(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
+    runner.train()
+    if fast_dev_run is not None:
+        if cfg.get("test_cfg"):
+            runner.test()
+        runner.logger.info("fast-dev-run: training, validation and test ran without a mistake")
+    return runner
+
+
+def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, float]:
+    """Evaluate ``checkpoint`` on the config's test data; returns the metrics.
+
+    Args:
+        out: a ``.pkl`` file for all predictions.
+
+    Raises:
+        UserError: as in training, or weights that are not this model's.
+    """
+    if out is not None and Path(out).suffix != ".pkl":
+        raise UserError(f"--out {out}: predictions are written as .pkl")
+    if cfg.get("test_cfg") is None or cfg.get("test_dataloader") is None:
+        raise UserError("the config has no test_dataloader and test_cfg: there is nothing to test on")
+    cfg.update(load_from=checkpoint, resume=False)
+    preflight.check_checkpoint(checkpoint, "the path of the weights to test")
+    preflight.check(cfg, ("test",))
+    _warn(_as_trained(cfg, checkpoint))
+    runner = DenseRunner.from_cfg(cfg)
+    if out is None:
+        return runner.test()
+    # Written under another name first: a file called `out` is always whole.
+    part = f"{out}.part.pkl"
+    dump = _DUMPS.get(cfg.default_scope, "DumpResults")
+    runner.test_evaluator.metrics.append(METRICS.build({"type": dump, "out_file_path": part}))
+    metrics = runner.test()
+    if is_main_process():
+        os.replace(part, out)
+    return metrics
+
+
+def _as_trained(cfg: Config, checkpoint: str) -> str | None:
+    """Training drops the semantic branch where there are no maps for it; testing its weights does the same."""
+    if "semantic_head" not in cfg.model.get("roi_head", {}):
+        return None
+    if any("semantic_head" in name for name in read(checkpoint).state_dict):
+        return None
+    preflight.drop_semantic_branch(cfg.model)
+    return f"{checkpoint} was trained without the semantic branch: testing without it"
+
+
+def _warn(line: str | None) -> None:
+    if line is not None and is_main_process():
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def use_amp(cfg: Config) -> None:
+    """Mixed precision: float16 with loss scaling on a GPU; without one, bfloat16 in the backbone."""
+    cfg.optim_wrapper.type = "AmpOptimWrapper" if torch.cuda.is_available() else "swinv2_dense.BackboneAmpOptimWrapper"
+
+
+def use_strategy(cfg: Config, name: str, folder: Path) -> None:
+    """Share the training among its processes as ``name`` says, one of the configs in ``folder``."""
+    names = sorted(path.stem for path in folder.glob("*.py"))
+    if name not in names:
+        raise UserError(f"--strategy {name}: there are {', '.join(names)}")
+    cfg.strategy = Config.fromfile(folder / f"{name}.py").strategy
+
+
+def scale_lr(cfg: Config) -> None:
+    """Scale the learning rate by the real batch size over ``auto_scale_lr.base_batch_size``."""
+    if "base_batch_size" not in cfg.get("auto_scale_lr", {}):
+        raise UserError(
+            "--auto-scale-lr needs auto_scale_lr.base_batch_size in the config: the batch that its lr is for"
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def resume(cfg: Config, checkpoint: str) -> None:
+    """Go on from a checkpoint with its optimizer and schedule; 'auto' is the latest one in the work dir."""
+    cfg.update(resume=True, load_from=None if checkpoint == "auto" else checkpoint)
+
+
+def show_predictions(cfg: Config, show: bool, folder: str | None, wait_time: float) -> None:
+    """Have every prediction painted on its image: in a window, or into ``folder``."""
+    hook = cfg.get("default_hooks", {}).get("visualization")
+    if hook is None:
+        raise UserError("--show and --show-dir need default_hooks.visualization in the config")
+    hook.update(draw=True, show=show, wait_time=wait_time)
+    if folder is not None:
+        hook.test_out_dir = os.path.abspath(folder)
+
+
+def only_format(cfg: Config, prefix: str) -> None:
+    """Have the predictions written in COCO's result format, as its test server takes them, instead of evaluated."""
+    evaluator = cfg.get("test_evaluator")
+    if not isinstance(evaluator, dict) or evaluator.get("type") != "CocoMetric":
+        raise UserError("--format-only writes COCO's result files: the config's test_evaluator is no CocoMetric")
+    folder = os.path.dirname(os.path.abspath(prefix))
+    if not os.path.isdir(folder):
+        raise UserError(f"--format-only {prefix}: there is no folder {folder}; create it, or give another prefix")
+    evaluator.update(format_only=True, outfile_prefix=os.path.abspath(prefix))
+
+
+def use_tta(cfg: Config) -> None:
+    """Test with the config's ``tta_model`` around its model, on images made by its ``tta_pipeline``."""
+    missing = [key for key in ("tta_model", "tta_pipeline") if key not in cfg]
+    if missing:
+        raise UserError(f"--tta: the config has no {' and no '.join(missing)}; test without it, or add them")
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline

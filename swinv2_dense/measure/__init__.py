@@ -1,0 +1,1 @@
+"""Speed, parameters, FLOPs, and the page of results."""

@@ -1,0 +1,52 @@
+"""tools/prepare/kinetics400.py, from folders of clips to lists that the configs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("decord", reason="needs the video extra")
+
+from swinv2_dense.demo.motion_clips import write_mp4
+from tests.tiny import mistake, tool
+
+NAME = "prepare/kinetics400"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    frames = [np.full((64, 64, 3), t, np.uint8) for t in range(20)]
+    for split in ("train", "val"):
+        write_mp4(tmp_path / f"videos_{split}" / "tai_chi" / "a.mp4", frames)
+        write_mp4(tmp_path / f"videos_{split}" / "arm wrestling" / "b.mp4", frames)
+    (tmp_path / "videos_train" / "tai_chi" / "empty.mp4").write_bytes(b"")
+    (tmp_path / "label_map_k400.txt").write_text("arm wrestling\ntai chi\n")
+    return tmp_path
+
+
+def test_lists_and_what_was_left_out(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "kinetics400_val_list_videos.txt").write_text("an older one\n")
+    tool(NAME).main([str(root), "--workers", "1"])
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"left out {root}/videos_train/tai_chi/empty.mp4: empty file"
+    assert told[1].startswith("train: 2 clips of 2 classes, 1 left out")
+    assert told[2].startswith("val: 2 clips of 2 classes, 0 left out")
+    for split in ("train", "val"):
+        lines = (root / f"kinetics400_{split}_list_videos.txt").read_text().splitlines()
+        assert lines == ["arm wrestling/b.mp4 0", "tai_chi/a.mp4 1"]
+
+
+def test_a_dry_run_writes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(root.rglob("*"))
+    tool(NAME).main([str(root), "--workers", "1", "--dry-run", "--min-frames", "20", "--out", str(root / "out")])
+    assert sorted(root.rglob("*")) == before
+    assert "not written" in capsys.readouterr().out
+
+
+def test_mistakes_are_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "none of the 3 clips" in mistake(NAME, [str(root), "--workers", "1", "--min-frames", "21"], capsys)
+    assert "does not exist" in mistake(NAME, [str(root / "nowhere")], capsys)
+    (root / "label_map_k400.txt").write_text("arm wrestling\n")
+    assert "tai_chi is no class" in mistake(NAME, [str(root)], capsys)

@@ -1,0 +1,200 @@
+"""Blocks without gradients, band by band, against the same block's modules; and when they are taken so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from swinv2_dense.cpu import block as cpu_block
+from swinv2_dense.layers import Linear, SwinBlock, WindowAttention
+from swinv2_dense.layers import block as module
+
+DIM, HEADS = 24, 3
+
+
+def make(window: tuple[int, ...], *, shifted: bool = True, extra_norm: bool = False, pad: str = "mask") -> SwinBlock:
+    attn = WindowAttention(DIM, HEADS, window, shifted=shifted, pretrained_window=window, pad_attention=pad)
+    block = SwinBlock(attn, DIM, mlp_ratio=4, drop=0.1, drop_path=0.2, extra_norm=extra_norm)
+    for p in block.parameters():
+        nn.init.normal_(p, std=0.5)
+    return block.eval()
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """What went by bands."""
+    inputs: list[Tensor] = []
+    by_bands = cpu_block.band_by_band
+    monkeypatch.setattr(module, "band_by_band", lambda block, x: inputs.append(x) or by_bands(block, x))
+    return inputs
+
+
+def by_modules(block: SwinBlock, x: Tensor) -> Tensor:
+    hook = block.register_forward_hook(lambda *_: None)
+    try:
+        return block(x)
+    finally:
+        hook.remove()
+
+
+# Tokens of a band and of an MLP's part: fewer than a row of windows, several rows, some images, all.
+@pytest.mark.parametrize("tokens", [(1, 1), (100, 30), (145, 50), (300, 200), (4096, 1024)])
+@pytest.mark.parametrize("extra_norm", [False, True])
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize(
+    ("size", "window"), [((8, 8), (4, 4)), ((19, 13), (5, 4)), ((3, 9, 10), (2, 4, 4)), ((3, 4), (8, 8)), ((70,), (8,))]
+)
+@torch.no_grad()
+def test_bands_equal_the_modules(
+    size: tuple[int, ...],
+    window: tuple[int, ...],
+    shifted: bool,
+    extra_norm: bool,
+    tokens: tuple[int, int],
+    taken: list[Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cpu_block, "BAND_TOKENS", tokens[0])
+    monkeypatch.setattr(cpu_block, "MLP_TOKENS", tokens[1])
+    block, x = make(window, shifted=shifted, extra_norm=extra_norm), torch.randn(3, *size, DIM)
+    before = x.clone()
+    torch.testing.assert_close(block(x), by_modules(block, x), rtol=1e-4, atol=1e-4)
+    strided = x.transpose(0, 1).contiguous().transpose(0, 1)
+    torch.testing.assert_close(block(strided), by_modules(block, x), rtol=1e-4, atol=1e-4)
+    assert len(taken) == 2
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "autocast"),
+    [
+        (torch.float64, False),
+        (torch.bfloat16, False),
+        (torch.bfloat16, True),
+        (torch.float16, False),
+        (torch.float16, True),
+    ],
+)
+@torch.no_grad()
+def test_other_dtypes_equal_the_modules(dtype: torch.dtype, autocast: bool, taken: list[Tensor]) -> None:
+    block, x = make((4, 4)), torch.randn(2, 9, 10, DIM).to(dtype)
+    if not autocast:
+        block = block.to(dtype)
+    with torch.autocast("cpu", dtype) if autocast else nullcontext():
+        out, expected = block(x), by_modules(block, x)
+    assert taken and out.dtype == expected.dtype
+    tolerance = 1e-9 if dtype == torch.float64 else 0.02
+    torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance)
+
+
+@torch.no_grad()
+def test_an_empty_batch(taken: list[Tensor]) -> None:
+    assert make((4, 4))(torch.zeros(0, 6, 6, DIM)).shape == (0, 6, 6, DIM)
+    assert taken
+
+
+class Adapted(Linear):
+    """As adapters of low rank replace layers: a layer and something more."""
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        return super().forward(x, bias) + 1
+
+
+def replace(name: str, new: Callable[[], nn.Module]) -> Callable[[SwinBlock], None]:
+    def change(block: SwinBlock) -> None:
+        block.set_submodule(name, new().eval())
+
+    return change
+
+
+def hook(name: str) -> Callable[[SwinBlock], None]:
+    return lambda block: block.get_submodule(name).register_forward_hook(lambda *args: args[-1] + 1) and None
+
+
+def hook_before(block: SwinBlock) -> None:
+    block.mlp.act.register_forward_pre_hook(lambda _, args: (args[0] + 1,))
+
+
+def patch(block: SwinBlock) -> None:
+    block.mlp.forward = lambda x: x + 1  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        hook("norm1"),
+        hook("attn"),
+        hook("attn.qkv"),
+        hook_before,
+        patch,
+        replace("mlp.fc1", lambda: Adapted(DIM, 4 * DIM)),
+        replace("attn.qkv", lambda: Adapted(DIM, 3 * DIM)),
+        replace("attn", nn.Identity),
+        replace("mlp.act", nn.ReLU),
+        replace("mlp.act", lambda: nn.GELU("tanh")),
+        replace("norm1", nn.GELU),
+        replace("norm2", lambda: nn.LayerNorm(DIM, bias=False)),
+        lambda block: block.mlp.drop.train() and None,
+        lambda block: nn.utils.parametrizations.weight_norm(block.attn.proj) and None,
+    ],
+)
+@torch.no_grad()
+def test_what_is_no_longer_as_it_was_made_takes_part(change: Callable[[SwinBlock], None]) -> None:
+    block, x = make((4, 4)), torch.randn(1, 6, 6, DIM)
+    change(block)
+    torch.manual_seed(1)
+    out = block(x)
+    torch.manual_seed(1)
+    mixed = x + block.norm1(block.attn(x))
+    torch.testing.assert_close(out, mixed + block.norm2(block.mlp(mixed)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_hook_of_all_modules_sees_them() -> None:
+    seen: list[str] = []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    with handle, torch.no_grad():
+        make((4, 4))(torch.randn(1, 6, 6, DIM))
+    assert {"WindowAttention", "Mlp", "Linear", "SwinBlock"} <= set(seen)
+
+
+@pytest.mark.parametrize(
+    ("training", "frozen", "grad", "bands"),
+    [
+        (False, False, False, True),
+        (False, True, True, True),
+        (False, False, True, False),
+        (True, False, False, False),
+    ],
+)
+def test_when_bands_are_taken(training: bool, frozen: bool, grad: bool, bands: bool, taken: list[Tensor]) -> None:
+    block = make((4, 4)).train(training).requires_grad_(not frozen)
+    with torch.set_grad_enabled(grad):
+        block(torch.randn(1, 6, 6, DIM))
+    assert bool(taken) == bands
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_trace_is_of_torchs_operators() -> None:
+    """As exporters want it."""
+    block, x = make((4, 4)), torch.randn(1, 6, 6, DIM)
+    with torch.no_grad():
+        traced = torch.jit.trace(block, x)
+        assert "swinv2_dense::" not in str(traced.inlined_graph)
+        torch.testing.assert_close(traced(x), block(x), rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_to_the_input_of_a_frozen_block(taken: list[Tensor]) -> None:
+    block, x = make((4, 4)).requires_grad_(False), torch.randn(1, 6, 6, DIM, requires_grad=True)
+    block(x).sum().backward()
+    assert not taken
+    assert x.grad is not None and x.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_padding_that_takes_part_is_left_to_the_modules(taken: list[Tensor]) -> None:
+    make((4, 4), pad="zeros")(torch.randn(1, 6, 6, DIM))
+    assert not taken

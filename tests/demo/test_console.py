@@ -1,0 +1,42 @@
+"""The screen shows steps and progress; what libraries print goes to the log file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from swinv2_dense.demo.console import Story
+
+
+def test_libraries_are_heard_in_the_log_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story(tmp_path / "demo.log", steps=1)
+    with story.step("Make tea"):
+        print("kettle on")
+        print("steam", file=sys.stderr)
+        story.say("it is [hot]")
+    print("afterwards")
+    screen = capsys.readouterr()
+    assert screen.err == ""
+    lines = [line.strip() for line in screen.out.splitlines()]
+    assert lines[:2] == ["1/1  Make tea", "it is [hot]"]
+    assert lines[-1] == "afterwards"
+    assert (tmp_path / "demo.log").read_text() == "kettle on\nsteam\n"
+
+
+def test_progress_without_a_terminal_is_a_line_every_tenth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story(tmp_path / "demo.log", steps=1)
+    with story.progress(50, "cups") as advance:
+        for cup in range(1, 51):
+            advance(cup, f"sugar {cup}")
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert [line.split()[0] for line in lines] == [f"{cup}/50" for cup in range(5, 51, 5)]
+    assert lines[-1].endswith("sugar 50")
+
+
+def test_a_mistake_inside_a_step_reaches_the_caller(tmp_path: Path) -> None:
+    story = Story(tmp_path / "demo.log", steps=1)
+    with pytest.raises(ValueError, match="spilt"), story.step("Make tea"):
+        raise ValueError("spilt")
+    assert sys.stdout is not story._log

@@ -1,0 +1,89 @@
+"""Before-and-after pictures of a training pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("mmdet", reason="needs the det extra")
+
+from mmengine.config import Config
+
+from swinv2_dense.demo.shapes_coco import write_shapes_coco
+from swinv2_dense.errors import UserError
+from swinv2_dense.visualization.browse import browse
+
+DEMO = Path(__file__).parents[2] / "configs" / "demo" / "htc_swinv2_demo.py"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browse") / "data"
+    write_shapes_coco(folder, train=6, val=1, side=80)
+    return folder
+
+
+@pytest.fixture
+def cfg(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("SHAPES_ROOT", str(root))
+    cfg = Config.fromfile(DEMO)
+    cfg.update(work_dir=str(tmp_path / "work"), launcher="none")
+    del cfg.train_dataloader.dataset["filter_cfg"]  # the third picture has no objects
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type == "Resize":
+            step.scale = (160, 160)
+    return cfg
+
+
+def halves(path: Path, width: int) -> tuple[np.ndarray, np.ndarray]:
+    picture = cv2.imread(str(path))
+    return picture[:, :width], picture[:, width + 8 :]
+
+
+def test_every_picture_is_drawn_before_and_after(cfg: Config, root: Path, tmp_path: Path) -> None:
+    done: list[int] = []
+    written = browse(cfg, tmp_path / "out", 6, progress=done.append)
+    assert [path.name for path in written] == [f"{number:012d}.jpg" for number in range(1, 7)]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [path.name for path in written]
+    assert done == list(range(1, 7))
+    for path in written:
+        source = cv2.imread(str(root / "train2017" / path.name))
+        before, after = halves(path, source.shape[1])
+        assert max(after.shape[:2]) == 160
+        difference = np.abs(before[: source.shape[0]].astype(int) - source).max(axis=2)
+        touched = (difference > 40).mean()  # jpeg aside
+        assert touched == 0 if path.stem.endswith("3") else 0.02 < touched < 0.9
+
+
+def test_only_the_named_transforms_are_applied(cfg: Config, root: Path, tmp_path: Path) -> None:
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type == "RandomFlip":
+            step.update(prob=1.0, direction="horizontal")
+    path = browse(cfg, tmp_path, 6, only=["RandomFlip"])[2]  # nothing is painted over the third picture
+    before, after = halves(path, cv2.imread(str(root / "train2017" / path.name)).shape[1])
+    assert before.shape == after.shape
+    assert np.abs(before[:, ::-1].astype(int) - after).mean() < 4
+    assert np.abs(before.astype(int) - after).mean() > 8
+
+
+def test_fewer_pictures_are_spread_over_the_data(cfg: Config, tmp_path: Path) -> None:
+    written = browse(cfg, tmp_path, 3, only=["RandomFlip"])
+    assert [int(path.stem) for path in written] == [1, 3, 6]
+
+
+def test_a_pipeline_that_gives_nothing_shows_an_empty_picture(cfg: Config, root: Path, tmp_path: Path) -> None:
+    cfg.train_dataloader.dataset.pipeline.insert(2, {"type": "FilterAnnotations", "min_gt_bbox_wh": (1e6, 1e6)})
+    path = browse(cfg, tmp_path, 1)[0]
+    _, after = halves(path, cv2.imread(str(root / "train2017" / path.name)).shape[1])
+    assert after.min() > 250
+
+
+def test_mistakes_are_named(cfg: Config, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--only InstaBost: the training pipeline has LoadImageFromFile, "):
+        browse(cfg, tmp_path, 1, only=["InstaBost"])
+    cfg.default_scope = "mmaction"
+    with pytest.raises(UserError, match="browsing needs a config of mmdet or mmseg"):
+        browse(cfg, tmp_path, 1)
