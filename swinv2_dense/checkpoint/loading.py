@@ -20,10 +20,13 @@ from swinv2_dense.checkpoint.reading import Checkpoint, Source, read, unwrap
 from swinv2_dense.checkpoint.report import LoadReport, logger, show_window
 from swinv2_dense.checkpoint.window_transfer import Window, anatomy, find_geometry, windows_per_stage
 from swinv2_dense.errors import UserError
+from swinv2_dense.layers.position_bias import bicubic
 
 __all__ = ["adapt_state_dict", "load_pretrained"]
 
 _BUFFER = "layers.{}.pretrained_window_size"
+# What tells two architectures apart: how many blocks there are, and their kind of position bias.
+_TELLING = re.compile(r"attn\.(logit_scale|cpb_mlp\.\S+)$")
 
 
 class Backbone(Protocol):
@@ -108,6 +111,9 @@ def adapt_state_dict(
     saved = [content[name] for name in map(_BUFFER.format, range(len(ours.window_size))) if name in content]
     if saved or all(name in expected for name in content):
         whole = len(saved) == len(ours.window_size)
+        resized = _resize_tables(expected, content)
+        state_dict.update({prefix + name: table for name, table in resized.items()})
+        content |= resized
         _check_own(expected, content, whole=whole)
         if whole:
             ours.set_pretrained_window_size(tuple(tuple(window.tolist()) for window in saved))
@@ -143,19 +149,30 @@ def _check_own(expected: Mapping[str, Tensor], content: Mapping[str, Any], *, wh
     for name, parameter in expected.items():
         if name in content and content[name].shape != parameter.shape:
             raise _misfit(name, content[name], parameter)
-    # one a block; a sharded backbone has no such names, and its whole is not seen here
-    blocks, theirs = ([name for name in names if name.endswith("attn.logit_scale")] for names in (expected, content))
+    # of every block; a sharded backbone has no such names, and its whole is not seen here
+    blocks, theirs = ([name for name in names if _TELLING.search(name)] for names in (expected, content))
     if whole and "layers.0.blocks.0.attn.logit_scale" in expected:
         for name in (*blocks, *theirs):
             if (name in expected) != (name in content):
                 raise _misfit(name, content.get(name), expected.get(name))
 
 
+def _resize_tables(expected: Mapping[str, Tensor], content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Learnt tables of position biases whose window is another than the model's, resized to its."""
+    return {
+        name: bicubic(content[name], tuple(parameter.shape[1:]))
+        for name, parameter in expected.items()
+        if name.endswith("attn.cpb_mlp.weight") and name in content
+        if content[name].ndim == parameter.ndim and content[name].shape != parameter.shape
+    }
+
+
 def _misfit(name: str, theirs: Tensor | None, ours: Tensor | None, detail: str = "") -> UserError:
     shapes = ["nothing" if tensor is None else str(tuple(tensor.shape)) for tensor in (theirs, ours)]
+    key = "position_bias" if ".cpb_mlp." in name and (theirs is None or ours is None) else "arch"
     return UserError(
         f"{name}: the checkpoint has {shapes[0]}, the model {shapes[1]}; "
-        f"set the backbone's arch to the checkpoint's, or take another checkpoint{detail}"
+        f"set the backbone's {key} to the checkpoint's, or take another checkpoint{detail}"
     )
 
 
@@ -171,6 +188,7 @@ def _fit(
         argument = argument and tuple(window[1:] for window in argument)
     dropped = {kind: list(keys) for kind, keys in weights.dropped.items()}
     parameters = dict(backbone.named_parameters())
+    tensors |= _resize_tables(parameters, tensors)
     found = f" (checkpoint: {anatomy(weights)})"
     plain_norms = [name for name in parameters if name not in tensors and re.match(r"norm\d", name)]
     for name, parameter in parameters.items():

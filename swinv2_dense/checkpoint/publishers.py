@@ -25,6 +25,7 @@ _BLOCK = "layers.{s}.blocks.{b}"
 _NAMES = (
     *("patch_embed.proj", "patch_embed.norm", "norm", "head"),
     *(f"{_BLOCK}.attn.{part}" for part in ("qkv", "q_bias", "v_bias", "logit_scale", "cpb_mlp.0", "cpb_mlp.2", "proj")),
+    *(f"{_BLOCK}.attn.{part}" for part in ("cpb_mlp", "cpb_mlp.linear1", "cpb_mlp.linear2")),  # ours alone
     *(f"{_BLOCK}.{part}" for part in ("norm1", "norm2", "norm3", "mlp.fc1", "mlp.fc2")),
     *("layers.{s}.downsample.reduction", "layers.{s}.downsample.norm"),
 )

@@ -4,11 +4,15 @@ from swinv2_dense.cpu.linear import Linear
 from swinv2_dense.layers.block import Mlp, SwinBlock, SwinStage
 from swinv2_dense.layers.log_cpb import LogCPB, expand_bias
 from swinv2_dense.layers.patch import PatchEmbed, PatchMerging
+from swinv2_dense.layers.position_bias import POSITION_BIASES, BiasTable, LinearCPB
 from swinv2_dense.layers.window_attention import WindowAttention, cosine_attention, cosine_attention_plain
 from swinv2_dense.layers.windows import WindowGrid, merge, partition, window_grid
 
 __all__ = [
+    "POSITION_BIASES",
+    "BiasTable",
     "Linear",
+    "LinearCPB",
     "LogCPB",
     "Mlp",
     "PatchEmbed",

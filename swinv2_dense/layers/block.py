@@ -128,6 +128,7 @@ class SwinStage(nn.Module):
         drop: float = 0.0,
         attn_drop: float = 0.0,
         pad_attention: str = "mask",
+        position_bias: str = "log_cpb",
         extra_norm_every_n_blocks: int = 0,
         downsample: bool = True,
         with_cp: bool = False,
@@ -146,6 +147,7 @@ class SwinStage(nn.Module):
                 attn_drop=attn_drop,
                 proj_drop=drop,
                 pad_attention=pad_attention,
+                position_bias=position_bias,
             )
             extra_norm = extra_norm_every_n_blocks > 0 and (i + 1) % extra_norm_every_n_blocks == 0
             self.blocks.append(

@@ -8,6 +8,7 @@ larger window only continues the table: cropped to its middle it is the smaller 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from contextlib import nullcontext
 from typing import cast
 
@@ -70,12 +71,21 @@ class LogCPB(nn.Sequential):
         pretrained_window: window, in tokens per axis, that the weights were (or are being) pre-trained with.
     """
 
+    names = ("0", "1", "2")
+
     def __init__(self, heads: int, pretrained_window: tuple[int, ...], hidden: int = 512) -> None:
-        super().__init__(
-            nn.Linear(len(pretrained_window), hidden), nn.ReLU(inplace=True), nn.Linear(hidden, heads, bias=False)
+        layers = (
+            nn.Linear(len(pretrained_window), hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, heads, bias=False),
         )
+        super().__init__(OrderedDict(zip(self.names, layers, strict=True)))
         self.pretrained_window = pretrained_window
         self._cached: tuple[tuple[object, ...], list[Tensor], Tensor] | None = None
+
+    def coordinates(self, window: tuple[int, ...], device: torch.device) -> Tensor:
+        """What the network is asked at, (2W_1 - 1) x ... x (2W_d - 1) x d."""
+        return log_coordinates(window, self.pretrained_window, device)
 
     def forward(self, window: tuple[int, ...]) -> Tensor:
         """Table of biases for a ``window``, H x (2W_1 - 1) x ... x (2W_d - 1), float32 also under autocast."""
@@ -83,7 +93,7 @@ class LogCPB(nn.Sequential):
         device = first.weight.device
         with nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False):
             wide = at_least_float32(first.weight)
-            coordinates = log_coordinates(window, self.pretrained_window, device).to(wide)
+            coordinates = self.coordinates(window, device).to(wide)
             hidden = F.linear(coordinates, first.weight.to(wide), first.bias.to(wide)).relu_()
             return 16 * F.linear(hidden, last.weight.to(wide)).movedim(-1, 0).sigmoid()
 

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from swinv2_dense.cpu.attention import cpu_attention
 from swinv2_dense.cpu.linear import Linear
 from swinv2_dense.cpu.native import kernels_take
-from swinv2_dense.layers.log_cpb import LogCPB, at_least_float32, expand_bias
+from swinv2_dense.layers.log_cpb import at_least_float32, expand_bias
 from swinv2_dense.layers.patch import pad_to_multiple
+from swinv2_dense.layers.position_bias import position_bias as make_position_bias
 from swinv2_dense.layers.windows import WindowGrid, merge, partition, window_grid, windows_of
 
 __all__ = ["WindowAttention", "cosine_attention", "cosine_attention_fused", "cosine_attention_plain"]
@@ -131,9 +132,11 @@ class WindowAttention(nn.Module):
         heads: attention heads H.
         window: tokens per axis.
         shifted: cut the map half a window further, as every second block does.
-        pretrained_window: window that the weights are pre-trained with, see :class:`LogCPB`.
+        pretrained_window: window that the weights are pre-trained with, see
+            :class:`~swinv2_dense.layers.log_cpb.LogCPB`.
         pad_attention: ``'mask'``: tokens attend to tokens only. ``'zeros'``: the map is padded with zeros up to full
             windows and the padding takes part, as in Hugging Face's and MMPretrain's models.
+        position_bias: a key of :data:`~swinv2_dense.layers.position_bias.POSITION_BIASES`.
     """
 
     def __init__(
@@ -148,12 +151,13 @@ class WindowAttention(nn.Module):
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
         pad_attention: str = "mask",
+        position_bias: str = "log_cpb",
     ) -> None:
         super().__init__()
         self.heads, self.window, self.shifted, self.pad_attention = heads, window, shifted, pad_attention
         self.attn_drop = attn_drop
         self.logit_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(10)))
-        self.cpb_mlp = LogCPB(heads, pretrained_window)
+        self.cpb_mlp = make_position_bias(position_bias, heads, window, pretrained_window)
         self.qkv = Linear(dim, 3 * dim, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from swinv2_dense.checkpoint import adapt_state_dict, load_pretrained
 from swinv2_dense.checkpoint.window_transfer import windows_per_stage
 from swinv2_dense.errors import UserError
-from swinv2_dense.layers import PatchEmbed, SwinStage
+from swinv2_dense.layers import POSITION_BIASES, PatchEmbed, SwinStage
 from swinv2_dense.models.archs import arch_of
 from swinv2_dense.registry import MODELS
 
@@ -47,6 +47,8 @@ class SwinTransformerV2(BaseModule):
         with_cp: activation checkpointing per block (section 3.5).
         pad_attention: 'mask': windows at the border are smaller and tokens attend to tokens alone. 'zeros': maps are
             padded with zeros that take part in attention, as in Hugging Face's and MMPretrain's models.
+        position_bias: 'log_cpb'; or what the paper's table 1 compares it with: 'linear_cpb', the same network on
+            offsets without the logarithm, or 'table', a learnt table, resized bicubically where the window changes.
 
     Raises:
         UserError: an argument is out of its range; names it.
@@ -72,6 +74,7 @@ class SwinTransformerV2(BaseModule):
         frozen_stages: int = -1,
         with_cp: bool = False,
         pad_attention: str = "mask",
+        position_bias: str = "log_cpb",
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -89,6 +92,8 @@ class SwinTransformerV2(BaseModule):
             raise UserError(f"frozen_stages={frozen_stages} must lie between -1 (nothing) and {stages} (everything)")
         if pad_attention not in ("mask", "zeros"):
             raise UserError(f"pad_attention={pad_attention!r} must be 'mask' or 'zeros'")
+        if position_bias not in POSITION_BIASES:
+            raise UserError(f"position_bias={position_bias!r} must be one of {', '.join(map(repr, POSITION_BIASES))}")
         self.patch_size = windows_per_stage(patch_size, 1, rank, "patch_size")[0]
         self.window_size = windows_per_stage(window_size, stages, rank, "window_size")
         self.pretrained_window_given = (
@@ -112,6 +117,7 @@ class SwinTransformerV2(BaseModule):
                 drop=drop_rate,
                 attn_drop=attn_drop_rate,
                 pad_attention=pad_attention,
+                position_bias=position_bias,
                 extra_norm_every_n_blocks=spec.extra_norm_every_n_blocks,
                 downsample=i < stages - 1,
                 with_cp=with_cp,
