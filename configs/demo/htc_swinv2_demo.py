@@ -5,7 +5,7 @@
 #          trains it again (SHAPES_ROOT names the data's folder where it is another one).
 import os.path as osp
 
-_base_ = ["../_base_/models/htc_swinv2.py", "../_base_/detection_runtime.py"]
+_base_ = ["../_base_/models/htc_swinv2.py", "../_base_/detection_runtime.py", "../_base_/demo_runtime.py"]
 
 classes = ("circle", "triangle", "square", "star")
 grounds = ("grain", "stripes", "checks")
@@ -64,8 +64,6 @@ dataset = dict(
 train_dataloader = dict(
     batch_size=4,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type="InfiniteSampler"),
     dataset=dict(
         **dataset,
         ann_file="annotations/instances_train2017.json",
@@ -75,10 +73,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         **dataset,
         ann_file="annotations/instances_val2017.json",
@@ -98,18 +93,10 @@ test_evaluator = val_evaluator
 # 360 batches of 4: 4.8 times through the 300 pictures.
 iterations = 360
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=120)
-val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="TestLoop")
-optim_wrapper = dict(
-    type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.05),
-    constructor="swinv2_dense.LayerDecayOptimWrapperConstructor",
-    clip_grad=dict(max_norm=10.0),
-)
+optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=10.0))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=50),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=iterations, T_max=iterations - 50),
 ]
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=iterations), logger=dict(interval=10))
 log_processor = dict(by_epoch=False)
-randomness = dict(seed=0)

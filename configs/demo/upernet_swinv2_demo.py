@@ -7,7 +7,7 @@
 #          where it is another one).
 import os.path as osp
 
-_base_ = ["../_base_/models/upernet_swinv2.py", "../_base_/segmentation_runtime.py"]
+_base_ = ["../_base_/models/upernet_swinv2.py", "../_base_/segmentation_runtime.py", "../_base_/demo_runtime.py"]
 
 classes = ("sky", "mountain", "sea", "grass", "road", "tree", "house")  # of ADE20K's 150
 palette = [[90, 170, 250], [150, 110, 90], [20, 60, 200], [130, 220, 90], [250, 190, 40], [0, 110, 50], [225, 40, 60]]
@@ -43,9 +43,6 @@ dataset = dict(
 )
 train_dataloader = dict(
     batch_size=4,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="InfiniteSampler"),
     dataset=dict(
         **dataset,
         data_prefix=dict(img_path="images/training", seg_map_path="annotations/training"),
@@ -53,10 +50,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         **dataset,
         data_prefix=dict(img_path="images/validation", seg_map_path="annotations/validation"),
@@ -70,17 +63,9 @@ test_evaluator = val_evaluator
 # 600 batches of 4: 4.8 times through the 500 pictures.
 iterations = 600
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=iterations, val_interval=150)
-val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="TestLoop")
-optim_wrapper = dict(
-    type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.99), weight_decay=0.05),
-    constructor="swinv2_dense.LayerDecayOptimWrapperConstructor",
-    clip_grad=dict(max_norm=5.0),
-)
+optim_wrapper = dict(optimizer=dict(lr=2e-3, betas=(0.9, 0.99)))
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=20),
     dict(type="PolyLR", power=1.0, eta_min=0.0, by_epoch=False, begin=20, end=iterations),
 ]
 default_hooks = dict(checkpoint=dict(interval=iterations), logger=dict(interval=10))
-randomness = dict(seed=0)

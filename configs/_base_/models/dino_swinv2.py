@@ -1,4 +1,6 @@
 # DINO (arXiv 2203.03605) with five feature levels on SwinV2-T: strides 4 to 32 of the backbone and 64 of the neck.
+_base_ = "./normalization.py"
+
 hidden = 256
 levels = 5
 
@@ -17,8 +19,7 @@ model = dict(
     as_two_stage=True,
     data_preprocessor=dict(
         type="DetDataPreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
+        **_base_.imagenet_normalization,
         bgr_to_rgb=True,
         pad_size_divisor=1,
     ),

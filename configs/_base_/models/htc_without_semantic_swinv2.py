@@ -1,4 +1,6 @@
 # Hybrid Task Cascade (arXiv 1901.07518) without its semantic branch, on SwinV2-T and an FPN.
+_base_ = "./normalization.py"
+
 num_classes = 80
 fpn_channels = 256
 
@@ -59,8 +61,7 @@ model = dict(
     type="HybridTaskCascade",
     data_preprocessor=dict(
         type="DetDataPreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
+        **_base_.imagenet_normalization,
         bgr_to_rgb=True,
         pad_mask=True,
         pad_size_divisor=32,

@@ -1,28 +1,13 @@
 # Mask2Former (arXiv 2112.01527) for COCO instances on SwinV2-T; training batches are 1024 x 1024.
-hidden = 256
+_base_ = "./mask2former_head.py"
+
 num_classes = 80
-
-
-def attention(**options):
-    return dict(embed_dims=hidden, num_heads=8, dropout=0.0, batch_first=True, **options)
-
-
-def feed_forward(channels):
-    return dict(
-        embed_dims=hidden,
-        feedforward_channels=channels,
-        num_fcs=2,
-        ffn_drop=0.0,
-        act_cfg=dict(type="ReLU", inplace=True),
-    )
-
-
+head = _base_.mask2former_head
 model = dict(
     type="Mask2Former",
     data_preprocessor=dict(
         type="DetDataPreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
+        **_base_.imagenet_normalization,
         bgr_to_rgb=True,
         pad_size_divisor=32,
         pad_mask=True,
@@ -30,61 +15,15 @@ model = dict(
     ),
     backbone=dict(type="swinv2_dense.SwinTransformerV2", arch="tiny", window_size=16, drop_path_rate=0.3),
     panoptic_head=dict(
-        type="Mask2FormerHead",
+        head,
         in_channels=[96, 192, 384, 768],
-        strides=[4, 8, 16, 32],
-        feat_channels=hidden,
-        out_channels=hidden,
         num_things_classes=num_classes,
         num_stuff_classes=0,
-        num_queries=100,
-        num_transformer_feat_level=3,
-        pixel_decoder=dict(
-            type="MSDeformAttnPixelDecoder",
-            num_outs=3,
-            norm_cfg=dict(type="GN", num_groups=32),
-            act_cfg=dict(type="ReLU"),
-            encoder=dict(
-                num_layers=6,
-                layer_cfg=dict(
-                    self_attn_cfg=attention(num_levels=3, num_points=4),
-                    ffn_cfg=feed_forward(1024),
-                ),
-            ),
-            positional_encoding=dict(num_feats=hidden // 2, normalize=True),
-        ),
-        enforce_decoder_input_project=False,
-        positional_encoding=dict(num_feats=hidden // 2, normalize=True),
-        transformer_decoder=dict(
-            return_intermediate=True,
-            num_layers=9,
-            layer_cfg=dict(self_attn_cfg=attention(), cross_attn_cfg=attention(), ffn_cfg=feed_forward(2048)),
-        ),
-        loss_cls=dict(
-            type="CrossEntropyLoss",
-            use_sigmoid=False,
-            loss_weight=2.0,
-            class_weight=[1.0] * num_classes + [0.1],  # the last is "no object"
-        ),
-        loss_mask=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=5.0),
-        loss_dice=dict(type="DiceLoss", use_sigmoid=True, activate=True, naive_dice=True, eps=1.0, loss_weight=5.0),
+        loss_cls=dict(head.loss_cls, class_weight=[1.0] * num_classes + [0.1]),  # the last is "no object"
     ),
     panoptic_fusion_head=dict(
         type="MaskFormerFusionHead", num_things_classes=num_classes, num_stuff_classes=0, loss_panoptic=None
     ),
-    train_cfg=dict(
-        num_points=12544,
-        oversample_ratio=3.0,
-        importance_sample_ratio=0.75,
-        assigner=dict(
-            type="HungarianAssigner",
-            match_costs=[
-                dict(type="ClassificationCost", weight=2.0),
-                dict(type="CrossEntropyLossCost", weight=5.0, use_sigmoid=True),
-                dict(type="DiceCost", weight=5.0, pred_act=True, eps=1.0),
-            ],
-        ),
-        sampler=dict(type="MaskPseudoSampler"),
-    ),
+    train_cfg=_base_.mask2former_train_cfg,
     test_cfg=dict(panoptic_on=False, semantic_on=False, instance_on=True, max_per_image=100, iou_thr=0.8),
 )

@@ -1,10 +1,11 @@
 # Recognizer with a video SwinV2 and the linear head over averaged features of Video Swin V1.
+_base_ = "./normalization.py"
+
 model = dict(
     type="Recognizer3D",
     data_preprocessor=dict(
         type="ActionDataPreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
+        **_base_.imagenet_normalization,
         format_shape="NCTHW",
     ),
     backbone=dict(

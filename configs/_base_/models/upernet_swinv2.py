@@ -1,12 +1,13 @@
 # UperNet (arXiv 1807.10221) on SwinV2-T with an FCN as auxiliary head, for training at 512 x 512.
+_base_ = "./normalization.py"
+
 norm_cfg = dict(type="BN", requires_grad=True)
 
 model = dict(
     type="EncoderDecoder",
     data_preprocessor=dict(
         type="SegDataPreProcessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
+        **_base_.imagenet_normalization,
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
