@@ -17,7 +17,7 @@ model = dict(
         window_size=(2, 4, 4),
         drop_path_rate=0.0,
     ),
-    # Ten times the usual initial weights: motion alone separates these classes, an inflated model does not see it at first,
+    # Ten times the usual initial weights: only motion separates these classes, an inflated model is blind to it at first,
     # and through a head of small weights it never learns to look.
     cls_head=dict(in_channels=256, num_classes=len(classes), dropout_ratio=0.0, init_std=0.1),
 )

@@ -1,5 +1,5 @@
-# Mask2Former (arXiv 2112.01527): the head that its instance and its semantic models share. Types carry mmdet's scope, as
-# mmseg builds the semantic one.
+# Mask2Former (arXiv 2112.01527): the head shared by its instance and its semantic model. Types carry mmdet's scope,
+# because mmseg builds the semantic one.
 _base_ = "./normalization.py"
 
 hidden = 256
