@@ -17,8 +17,8 @@ model = dict(
         window_size=(2, 4, 4),
         drop_path_rate=0.0,
     ),
-    # Ten times the usual initial weights: only motion separates these classes, an inflated model is blind to it at first,
-    # and through a head of small weights it never learns to look.
+    # Ten times the usual initial weights: only motion separates these classes, to which an inflated model is blind at
+    # first, and through a head of small weights it never learns to look.
     cls_head=dict(in_channels=256, num_classes=len(classes), dropout_ratio=0.0, init_std=0.1),
 )
 

@@ -1,5 +1,5 @@
-"""Show the whole toolkit on generated data, in minutes on two CPU cores and without a download: draw pictures,
-pre-train a small SwinV2 as a classifier, transfer it to a larger window, train with it, evaluate on new pictures."""
+"""Show the whole toolkit on generated data, in minutes on two CPU cores and without a download: draw images,
+pre-train a small SwinV2 as a classifier, transfer it to a larger window, train with it, evaluate on new images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", choices=list(TASKS), default="detection", help="what to train")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"), help="folder for everything it writes")
-    parser.add_argument("--seed", type=int, default=0, help="of the pictures and of the training")
+    parser.add_argument("--seed", type=int, default=0, help="of the images and of the training")
     parser.add_argument(
         "--quick", action="store_true", help="seconds instead of minutes: only shows that all of it runs"
     )

@@ -1,7 +1,7 @@
 """Which GPUs a training needs: parameters, FLOPs, and memory by part for each strategy and precision.
 
 Nothing is allocated: one training step runs on tensors without numbers, and what it would hold is counted. Losses and
-targets, which depend on what is in the pictures, are left out; two-stage heads get as many boxes as their samplers draw
+targets, which depend on what is in the images, are left out; two-stage heads get as many boxes as their samplers draw
 at most."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="of it for CUDA itself, the network's buffers and gaps between tensors: a margin, not a measurement "
         "(default 2)",
     )
-    parser.add_argument("--batch", type=int, metavar="N", help="pictures on each GPU (default: the config's)")
+    parser.add_argument("--batch", type=int, metavar="N", help="images on each GPU (default: the config's)")
     parser.add_argument("--size", type=int, nargs="+", metavar="PIXELS", help="HEIGHT WIDTH, of clips FRAMES before")
     cli.add_common_options(parser)
     return parser.parse_args(argv)

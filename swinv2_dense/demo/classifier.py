@@ -1,4 +1,4 @@
-"""A classifier of drawn pictures: what stands in for ImageNet pre-training, saved as the authors save theirs."""
+"""A classifier of drawn images: what stands in for ImageNet pre-training, saved as the authors save theirs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from swinv2_dense.models import SwinTransformerV2
 
 __all__ = ["Classifier", "Draw", "pretrain"]
 
-# Takes a generator and the side in pixels; returns a picture (uint8, side x side x 3, BGR) and its class.
+# Takes a generator and the side in pixels; returns an image (uint8, side x side x 3, BGR) and its class.
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, int]]
 
 # RGB, as in every config's data_preprocessor: every task feeds the backbone the same numbers.
@@ -51,13 +51,13 @@ def pretrain(
     batch: int = 32,
     lr: float = 2e-3,
 ) -> tuple[Classifier, float]:
-    """Train on pictures of ``side`` pixels, each drawn once, and write ``path`` in the layout of the authors' releases.
+    """Train on images of ``side`` pixels, each drawn once, and write ``path`` in the layout of the authors' releases.
 
     Args:
         window_size: tokens, of each stage; no larger than the stage's map, as the authors clamp it.
 
     Returns:
-        The classifier, in eval mode, and the share of 400 further pictures that it gets right.
+        The classifier, in eval mode, and the share of 400 further images that it gets right.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 2])
@@ -84,6 +84,6 @@ def pretrain(
 
 
 def _draw_batch(draw: Draw, rng: np.random.Generator, count: int, side: int) -> tuple[Tensor, Tensor]:
-    pictures, labels = zip(*(draw(rng, side) for _ in range(count)), strict=True)
-    rgb = (np.stack(pictures)[..., ::-1] - _MEAN) / _STD
+    images, labels = zip(*(draw(rng, side) for _ in range(count)), strict=True)
+    rgb = (np.stack(images)[..., ::-1] - _MEAN) / _STD
     return torch.from_numpy(rgb.transpose(0, 3, 1, 2).astype(np.float32)), torch.tensor(labels)

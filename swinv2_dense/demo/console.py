@@ -1,4 +1,4 @@
-"""What a demo tells on the screen: numbered steps, progress, times. All other output goes to a log file."""
+"""What a demo shows on the screen: numbered steps, progress, times. All other output goes to a log file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rich.table import Table
 
 from swinv2_dense.errors import UserError
 
-__all__ = ["Advance", "Story"]
+__all__ = ["Advance", "DemoConsole"]
 
 # Takes how much is done, and a note such as the loss.
 Advance = Callable[[int, str], None]
 
 
-class Story:
+class DemoConsole:
     """The screen and the log file of a demo of ``steps`` steps.
 
     Raises:
@@ -90,8 +90,8 @@ class Story:
     def finish(self) -> None:
         self.console.print(f"[bold]Done in {_duration(time.perf_counter() - self.start)}.[/bold]")
 
-    def finish_with(self, scores: Mapping[str, float], wanted: float, pictures: Path, *, required: bool = True) -> None:
-        """Finish by showing what was reached on held-out data, and where the pictures are.
+    def finish_with(self, scores: Mapping[str, float], wanted: float, images: Path, *, required: bool = True) -> None:
+        """Finish by showing what was reached on held-out data, and where the images are.
 
         Raises:
             UserError: a score is below ``wanted``, and that is ``required``.
@@ -101,7 +101,7 @@ class Story:
             table.add_row(name, f"{score:.3f}", f">= {wanted}")
         self.console.print(table)
         self.console.print("Pictures to look at:")
-        for path in sorted(pictures.glob("*.png")):
+        for path in sorted(images.glob("*.png")):
             self.say(str(path))
         self.finish()
         if required and min(scores.values()) < wanted:

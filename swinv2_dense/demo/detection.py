@@ -1,4 +1,4 @@
-"""Detection from nothing to results: data, pre-training, window transfer, HTC, pictures."""
+"""Detection from nothing to results: data, pre-training, window transfer, HTC, images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOWN_SCORE = 0.5  # predictions below are not drawn
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything: pictures, and iterations of the classifier and of the detector (None: as configured)."""
+    """How much of everything: images, and iterations of the classifier and of the detector (None: as configured)."""
 
     train: int = 300
     val: int = 50
@@ -40,7 +40,7 @@ QUICK = Size(train=8, val=4, classifier=2, detector=2)
 
 
 def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> dict[str, float]:
-    """Run the demo, telling its story on the screen; returns box AP and mask AP on the held-out pictures.
+    """Run the demo, reporting each step on the screen; returns box AP and mask AP on the held-out images.
 
     Args:
         config: configs/demo/htc_swinv2_demo.py.
@@ -52,26 +52,26 @@ def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> 
     """
     size = QUICK if quick else Size()
     demo = Demo(work_dir, seed)
-    story, cfg = demo.story, demo.configure(config, "htc", size.detector)
+    console, cfg = demo.console, demo.configure(config, "htc", size.detector)
     for split in ("val", "test"):
         cfg[f"{split}_evaluator"].ann_file = f"{demo.data}/annotations/instances_val2017.json"
 
-    with story.step(f"Draw {size.train} pictures to train on and {size.val} to test on, in COCO's format"):
+    with console.step(f"Draw {size.train} images to train on and {size.val} to test on, in COCO's format"):
         write = partial(write_shapes_coco, train=size.train, val=size.val)
         demo.write_data(write, size.train + size.val, "pictures", f"{', '.join(CLASSES)}, on textured ground")
 
-    with story.step(f"Pre-train a small SwinV2 as a classifier, window {WINDOWS[0]}"):
+    with console.step(f"Pre-train a small SwinV2 as a classifier, window {WINDOWS[0]}"):
         model = demo.pretrain(cfg.model.backbone.arch, draw_crop, len(CLASSES), WINDOWS, size.classifier, "shapes")
 
     window = cfg.model.backbone.window_size
-    with story.step(f"Transfer it to window {window}"):
+    with console.step(f"Transfer it to window {window}"):
         loaded = SwinTransformerV2(cfg.model.backbone.arch, window_size=window)
         demo.load(loaded)
 
-    with story.step(f"Train Hybrid Task Cascade from it, {cfg.train_dataloader.batch_size} pictures at a time"):
+    with console.step(f"Train Hybrid Task Cascade from it, {cfg.train_dataloader.batch_size} images at a time"):
         runner, recorder = demo.train(cfg, partial(Recorder, METRICS))
 
-    with story.step("Draw what came out"):
+    with console.step("Draw what came out"):
         _draw_predictions(demo.pictures / "predictions.png", demo.data, recorder)
         title = "HTC with a SwinV2 of window 8, pre-trained with window 4"
         draw_curves(demo.pictures / "training.png", recorder.losses, recorder.scores, title=title)
@@ -87,10 +87,10 @@ def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> 
 
 def _draw_predictions(path: Path, data: Path, recorder: Recorder, count: int = 8) -> None:
     coco = COCO(data / "annotations" / "instances_val2017.json")
-    pictures, truth, predicted = [], [], []
+    images, truth, predicted = [], [], []
     for image in coco.loadImgs(sorted(coco.imgs)[:count]):
         file = data / "val2017" / image["file_name"]
-        pictures.append(cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB))
+        images.append(cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB))
         annotations = coco.loadAnns(coco.getAnnIds(image["id"]))
         truth.append(
             [Found(coco.annToMask(a).astype(bool), a["category_id"] - 1, crowd=bool(a["iscrowd"])) for a in annotations]
@@ -103,4 +103,4 @@ def _draw_predictions(path: Path, data: Path, recorder: Recorder, count: int = 8
                 if score >= SHOWN_SCORE
             ]
         )
-    draw_predictions(path, pictures, truth, predicted, CLASSES)
+    draw_predictions(path, images, truth, predicted, CLASSES)

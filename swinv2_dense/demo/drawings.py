@@ -1,4 +1,4 @@
-"""The pictures that a demo leaves behind: predictions beside the truth, training curves, learnt position biases."""
+"""The images that a demo leaves behind: predictions beside the truth, training curves, learnt position biases."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ class Found:
 
 def draw_predictions(
     path: Path,
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     truth: Sequence[Sequence[Found]],
     predicted: Sequence[Sequence[Found]],
     classes: Sequence[str],
     *,
     pairs_per_row: int = 2,
 ) -> None:
-    """A grid of held-out ``pictures`` (uint8, H x W x 3, RGB), each with the truth and beside it the prediction."""
-    rows = -(-len(pictures) // pairs_per_row)
+    """A grid of held-out ``images`` (uint8, H x W x 3, RGB), each with the truth and beside it the prediction."""
+    rows = -(-len(images) // pairs_per_row)
     figure = Figure(figsize=(5.6 * pairs_per_row, 2.9 * rows), layout="constrained")
     axes = figure.subplots(rows, 2 * pairs_per_row, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         row, column = divmod(index, pairs_per_row)
         for offset, (title, objects) in enumerate((("truth", truth[index]), ("prediction", predicted[index]))):
             axis = axes[row, 2 * column + offset]
             axis.set_title(title, fontsize=10, color="0.3")
-            _show_objects(axis, picture, objects, classes)
+            _show_objects(axis, image, objects, classes)
     _save(figure, path)
 
 
-def _show_objects(axis: Axes, picture: np.ndarray, objects: Sequence[Found], classes: Sequence[str]) -> None:
-    axis.imshow(picture)
+def _show_objects(axis: Axes, image: np.ndarray, objects: Sequence[Found], classes: Sequence[str]) -> None:
+    axis.imshow(image)
     for found in objects:
         colour = _COLOURS[found.category % len(_COLOURS)]
         # The veil and the outline are both drawn from the mask, so what is seen is what was annotated or predicted.
@@ -127,7 +127,7 @@ def draw_biases(path: Path, columns: dict[str, list[np.ndarray]], rows: Sequence
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write under another name first: a picture is there whole or not at all."""
+    """Write under another name first: an image is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}")
     figure.savefig(unfinished, dpi=110, format="png")

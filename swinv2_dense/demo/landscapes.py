@@ -1,7 +1,7 @@
 """Drawn landscapes with exact class maps: what there is to segment in the demo.
 
 A sky over mountains, sea, grass and a road, with houses and trees that hide one another by their distance. Every
-picture has its own light and every part its own colour, and these overlap between classes: texture, outline and place
+image has its own light and every part its own colour, and these overlap between classes: texture, outline and place
 tell them apart. Balloons are no class. Everything follows from the random generator that is passed in.
 """
 
@@ -18,7 +18,7 @@ __all__ = ["CLASSES", "OTHER", "Landscape", "draw_close_up", "draw_landscape"]
 CLASSES = ("sky", "mountain", "sea", "grass", "road", "tree", "house")
 OTHER = len(CLASSES)  # what is no class
 
-_FINE = 4  # outlines are drawn this many times finer than the picture: smooth edges
+_FINE = 4  # outlines are drawn this many times finer than the image: smooth edges
 
 _Points = np.ndarray  # N x 2, (x, y) in pixels
 
@@ -32,7 +32,7 @@ class Landscape:
 
 
 def draw_landscape(rng: np.random.Generator, size: tuple[int, int]) -> Landscape:
-    """A picture of ``size`` (height, width) pixels."""
+    """An image of ``size`` (height, width) pixels."""
     canvas = _Canvas(rng, size)
     height, width = size
     horizon = height * rng.uniform(0.3, 0.5)
@@ -59,7 +59,7 @@ def draw_landscape(rng: np.random.Generator, size: tuple[int, int]) -> Landscape
 
 
 def draw_close_up(rng: np.random.Generator, side: int) -> tuple[np.ndarray, int]:
-    """A picture (uint8, side x side x 3, BGR) of one class, and which: material for a classifier."""
+    """An image (uint8, side x side x 3, BGR) of one class, and which: material for a classifier."""
     canvas = _Canvas(rng, (side, side))
     category = int(rng.integers(len(CLASSES)))
     name = CLASSES[category]
@@ -78,7 +78,7 @@ def draw_close_up(rng: np.random.Generator, side: int) -> tuple[np.ndarray, int]
 
 
 class _Canvas:
-    """The picture in the making: float BGR pixels in neutral light, and the class that is visible in each pixel."""
+    """The image in the making: float BGR pixels in neutral light, and the class that is visible in each pixel."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         self.rng, self.size = rng, size
@@ -90,7 +90,7 @@ class _Canvas:
         self.paint(_MATERIALS[name](self.rng, self.size), CLASSES.index(name), outline)
 
     def paint(self, colour: np.ndarray, category: int, outline: _Points) -> None:
-        """Cover a region with a colour (3) or a picture (H x W x 3)."""
+        """Cover a region with a colour (3) or an image (H x W x 3)."""
         mask = np.zeros((self.size[0] * _FINE, self.size[1] * _FINE), np.uint8)
         # cv2 counts from the centre of the first cell, we from its corner: hence the half. It takes 1/16 as integers.
         cv2.fillPoly(mask, [np.round((outline * _FINE - 0.5) * 16).astype(np.int32)], 255, shift=4)

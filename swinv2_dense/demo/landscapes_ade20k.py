@@ -21,7 +21,7 @@ __all__ = ["INDICES", "write_landscapes_ade20k"]
 # As objectInfo150.txt of ADEChallengeData2016 numbers them.
 INDICES = {"sky": 3, "mountain": 17, "sea": 27, "grass": 10, "road": 7, "tree": 5, "house": 26}
 
-_VERSION = 1  # to be raised whenever the same arguments give other pictures
+_VERSION = 1  # to be raised whenever the same arguments give other images
 _STORED = np.array([*(INDICES[name] for name in CLASSES), 0], np.uint8)  # of each label of a landscape
 
 
@@ -36,8 +36,8 @@ def write_landscapes_ade20k(
 ) -> bool:
     """Write the data set unless ``root`` already holds it; return whether anything was written.
 
-    Pictures are between 3/4 ``side`` and ``side`` pixels high and wide. The same arguments give the same files.
-    ``progress`` is called with the number of pictures written so far.
+    Images are between 3/4 ``side`` and ``side`` pixels high and wide. The same arguments give the same files.
+    ``progress`` is called with the number of images written so far.
 
     Raises UserError when ``root`` exists and is something else.
     """
@@ -55,12 +55,12 @@ def write_landscapes_ade20k(
 def _write_split(
     root: Path, split: str, count: int, side: int, rng: np.random.Generator, progress: Callable[[int], object]
 ) -> None:
-    pictures, maps = root / "images" / split, root / "annotations" / split
-    for folder in (pictures, maps):
+    images, maps = root / "images" / split, root / "annotations" / split
+    for folder in (images, maps):
         folder.mkdir(parents=True)
     for number in range(1, count + 1):
         height, width = rng.integers(side * 3 // 4, side + 1, size=2)
         landscape = draw_landscape(rng, (int(height), int(width)))
-        cv2.imwrite(str(pictures / f"{number:08d}.jpg"), landscape.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(images / f"{number:08d}.jpg"), landscape.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         cv2.imwrite(str(maps / f"{number:08d}.png"), _STORED[landscape.labels])
         progress(number)

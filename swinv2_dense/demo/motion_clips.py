@@ -28,7 +28,7 @@ from swinv2_dense.errors import UserError
 
 __all__ = ["MOTIONS", "Pose", "draw_clip", "poses", "write_motion_clips", "write_mp4"]
 
-# Change per frame of x and y (in sides of the picture), of the angle (in turns) and of the size (in ranges of sizes).
+# Change per frame of x and y (in sides of the image), of the angle (in turns) and of the size (in ranges of sizes).
 _SPEEDS = {
     "left": (-0.05, 0, 0, 0),
     "right": (0.05, 0, 0, 0),
@@ -42,7 +42,7 @@ MOTIONS = tuple(_SPEEDS)
 
 # Triangle, square and star: corners -> radius of every second one. No circle, which has no angle.
 _CORNERS = {3: 1.0, 4: 1.0, 10: 0.45}
-_RADII = (0.15, 0.35)  # smallest and largest, in sides of the picture
+_RADII = (0.15, 0.35)  # smallest and largest, in sides of the image
 _FPS = 12
 _RECIPE = "motion.json"  # what the folder was made from; also marks it as ours
 _VERSION = 1  # to be raised whenever the same arguments give other clips

@@ -1,4 +1,4 @@
-"""What a demo keeps of a training run for its progress bar and its pictures."""
+"""What a demo keeps of a training run for its progress bar and its images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Recorder"]
 class Recorder(Hook):
     """Records the loss of every iteration, the named metrics of every validation, and the last one's predictions.
 
-    ``losses``: one per iteration. ``scores``: name -> [(iteration, value)]. ``predictions``: picture's path -> the
+    ``losses``: one per iteration. ``scores``: name -> [(iteration, value)]. ``predictions``: image's path -> the
     library's data sample, of the last validation.
 
     Args:

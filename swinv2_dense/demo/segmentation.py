@@ -1,4 +1,4 @@
-"""Segmentation from nothing to results: data, pre-training, window transfer, UperNet, pictures."""
+"""Segmentation from nothing to results: data, pre-training, window transfer, UperNet, images."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["run"]
 METRICS = {"mIoU": "mIoU"}
 WANTED = 0.75  # what the demo promises
 WINDOWS = [8, 8, 4, 2]  # of the classifier, never wider than the map
-SHOWN = 5  # pictures
+SHOWN = 5  # images
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything: pictures, and iterations of the classifier and of the segmenter (None: as configured)."""
+    """How much of everything: images, and iterations of the classifier and of the segmenter (None: as configured)."""
 
     train: int = 500
     val: int = 50
@@ -40,14 +40,14 @@ QUICK = Size(train=8, val=SHOWN, classifier=2, segmenter=2)
 
 
 class _Recorder(Recorder):
-    """mmseg tells its metrics in percent."""
+    """mmseg reports its metrics in percent."""
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         super().after_val_epoch(runner, {name: value / 100 for name, value in (metrics or {}).items()})
 
 
 def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> dict[str, float]:
-    """Run the demo, telling its story on the screen; returns the mIoU on the held-out pictures.
+    """Run the demo, reporting each step on the screen; returns the mIoU on the held-out images.
 
     Args:
         config: configs/demo/upernet_swinv2_demo.py.
@@ -60,26 +60,26 @@ def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> 
     """
     size = QUICK if quick else Size()
     demo = Demo(work_dir / "segmentation", seed)
-    story, cfg = demo.story, demo.configure(config, "upernet", size.segmenter)
+    console, cfg = demo.console, demo.configure(config, "upernet", size.segmenter)
 
-    with story.step(f"Draw {size.train} pictures to train on and {size.val} to test on, in ADE20K's format"):
+    with console.step(f"Draw {size.train} images to train on and {size.val} to test on, in ADE20K's format"):
         write = partial(write_landscapes_ade20k, train=size.train, val=size.val)
         demo.write_data(write, size.train + size.val, "pictures", f"landscapes with {', '.join(CLASSES)}")
 
-    with story.step(f"Pre-train a small SwinV2 as a classifier, window {WINDOWS[0]}"):
+    with console.step(f"Pre-train a small SwinV2 as a classifier, window {WINDOWS[0]}"):
         model = demo.pretrain(
             cfg.model.backbone.arch, draw_close_up, len(CLASSES), WINDOWS, size.classifier, "close-ups"
         )
 
     window = cfg.model.backbone.window_size
-    with story.step(f"Transfer it to window {window}"):
+    with console.step(f"Transfer it to window {window}"):
         loaded = SwinTransformerV2(cfg.model.backbone.arch, window_size=window)
         demo.load(loaded)
 
-    with story.step(f"Train UperNet from it, {cfg.train_dataloader.batch_size} pictures at a time"):
+    with console.step(f"Train UperNet from it, {cfg.train_dataloader.batch_size} images at a time"):
         runner, recorder = demo.train(cfg, partial(_Recorder, METRICS))
 
-    with story.step("Draw what came out"):
+    with console.step("Draw what came out"):
         palette = cfg.val_dataloader.dataset.metainfo.palette
         shown = [ClassMaps.of(recorder.predictions[path]) for path in sorted(recorder.predictions)[:SHOWN]]
         draw_class_maps(shown, CLASSES, palette, demo.pictures / "predictions.png")

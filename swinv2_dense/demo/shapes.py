@@ -18,7 +18,7 @@ __all__ = ["CLASSES", "GROUNDS", "Instance", "Scene", "draw_crop", "draw_scene"]
 CLASSES = ("circle", "triangle", "square", "star")
 GROUNDS = ("grain", "stripes", "checks")
 
-_FINE = 4  # shapes are drawn this many times finer than the picture: smooth edges, polygons exact to 1/4 pixel
+_FINE = 4  # shapes are drawn this many times finer than the image: smooth edges, polygons exact to 1/4 pixel
 _MIN_CONTRAST = 70.0  # distance of a shape's mean colour from the ground's, in grey levels
 _MAX_OVERLAP = 0.25  # of the smaller of two instances; below 1, so that no instance is a hole in another
 
@@ -27,7 +27,7 @@ _Drawer = Callable[[np.random.Generator, int, tuple[int, int]], np.ndarray]
 
 @dataclass(frozen=True)
 class Instance:
-    """One annotated object. ``fine_mask`` (bool, 4H x 4W) is its visible part, four times finer than the picture."""
+    """One annotated object. ``fine_mask`` (bool, 4H x 4W) is its visible part, four times finer than the image."""
 
     category: int
     fine_mask: np.ndarray
@@ -39,7 +39,7 @@ class Instance:
         return _coverage(self.fine_mask) >= 0.5
 
     def polygons(self) -> list[np.ndarray]:
-        """Outlines of the visible parts, each N x 2 (x, y) in pixels, (0, 0) being the picture's corner."""
+        """Outlines of the visible parts, each N x 2 (x, y) in pixels, (0, 0) being the image's corner."""
         contours, _ = cv2.findContours(self.fine_mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1)
         outlines = [(contour[:, 0] + 0.5) / _FINE for contour in contours]
         return [outline for outline in outlines if cv2.contourArea(outline.astype(np.float32)) >= 1.0]
@@ -55,9 +55,9 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int], count: int, *, crowd: bool = False) -> Scene:
-    """A picture of ``size`` (height, width) pixels with up to ``count`` shapes, and a crowd if asked for.
+    """An image of ``size`` (height, width) pixels with up to ``count`` shapes, and a crowd if asked for.
 
-    A shape that finds no place is left out, so a small or full picture may hold fewer than ``count``.
+    A shape that finds no place is left out, so a small or full image may hold fewer than ``count``.
     """
     canvas = _Canvas(rng, size)
     if crowd:
@@ -68,7 +68,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int], count: int, *, c
 
 
 def draw_crop(rng: np.random.Generator, side: int) -> tuple[np.ndarray, int]:
-    """A square picture (uint8, side x side x 3, BGR) filled by one shape, and its class: material for a classifier."""
+    """A square image (uint8, side x side x 3, BGR) filled by one shape, and its class: material for a classifier."""
     canvas = _Canvas(rng, (side, side))
     category = int(rng.integers(len(CLASSES)))
     radius = side * rng.uniform(0.25, 0.45)
@@ -78,7 +78,7 @@ def draw_crop(rng: np.random.Generator, side: int) -> tuple[np.ndarray, int]:
 
 
 class _Canvas:
-    """The picture in the making: float BGR pixels, and what is visible of each instance so far."""
+    """The image in the making: float BGR pixels, and what is visible of each instance so far."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         self.rng, self.size = rng, size
@@ -108,7 +108,7 @@ class _Canvas:
 
 
 def _shape_mask(rng: np.random.Generator, category: int, size: tuple[int, int]) -> np.ndarray:
-    """One shape anywhere, up to a fifth of its radius beyond the picture's edge."""
+    """One shape anywhere, up to a fifth of its radius beyond the image's edge."""
     radius = min(size) * rng.uniform(0.11, 0.27)
     centre = [rng.uniform(0.8 * radius, side - 0.8 * radius) for side in reversed(size)]
     return _polygon_mask(_outline(rng, category, radius, np.array(centre)), size)

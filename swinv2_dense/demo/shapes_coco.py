@@ -1,6 +1,6 @@
 """A generated data set of drawn shapes in COCO's format and with COCO's folder names.
 
-    ROOT/annotations/instances_{train,val}2017.json   polygons, crowds as run lengths, some pictures without instances
+    ROOT/annotations/instances_{train,val}2017.json   polygons, crowds as run lengths, some images without instances
     ROOT/{train,val}2017/000000000001.jpg
     ROOT/stuffthingmaps/{train,val}2017/000000000001.png   category id - 1 of every pixel, as in COCO-Stuff
 
@@ -24,9 +24,9 @@ from swinv2_dense.demo.shapes import CLASSES, Instance, Scene, draw_scene
 __all__ = ["write_shapes_coco"]
 
 _RECIPE = "shapes.json"  # what the folder was made from; also marks it as ours
-_VERSION = 1  # to be raised whenever the same arguments give other pictures
-_CROWD_EVERY = 8  # pictures
-_EMPTY_EVERY = 50  # the second picture has a crowd and the third is empty, so that small sets have both
+_VERSION = 1  # to be raised whenever the same arguments give other images
+_CROWD_EVERY = 8  # images
+_EMPTY_EVERY = 50  # the second image has a crowd and the third is empty, so that small sets have both
 
 
 def write_shapes_coco(
@@ -40,8 +40,8 @@ def write_shapes_coco(
 ) -> bool:
     """Write the data set unless ``root`` already holds it; return whether anything was written.
 
-    Pictures are between 3/4 ``side`` and ``side`` pixels high and wide. The same arguments give the same files. A data
-    set made by this function from other arguments is replaced. ``progress`` is called with the number of pictures
+    Images are between 3/4 ``side`` and ``side`` pixels high and wide. The same arguments give the same files. A data
+    set made by this function from other arguments is replaced. ``progress`` is called with the number of images
     written so far. The folder appears under its name only when complete.
 
     Raises UserError when ``root`` exists and is something else.
@@ -60,8 +60,8 @@ def write_shapes_coco(
 def _write_split(
     root: Path, split: str, count: int, side: int, rng: np.random.Generator, progress: Callable[[int], object]
 ) -> None:
-    pictures, maps = root / split, root / "stuffthingmaps" / split
-    for folder in (pictures, maps, root / "annotations"):
+    image_folder, maps = root / split, root / "stuffthingmaps" / split
+    for folder in (image_folder, maps, root / "annotations"):
         folder.mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -70,7 +70,7 @@ def _write_split(
         shapes = 0 if image_id % _EMPTY_EVERY == 3 else int(rng.integers(2, 7))
         scene = draw_scene(rng, size, shapes, crowd=image_id % _CROWD_EVERY == 2)
         name = f"{image_id:012d}"
-        cv2.imwrite(str(pictures / f"{name}.jpg"), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(image_folder / f"{name}.jpg"), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         cv2.imwrite(str(maps / f"{name}.png"), _semantic_map(scene))
         images.append({"id": image_id, "file_name": f"{name}.jpg", "height": size[0], "width": size[1]})
         for instance in scene.instances:

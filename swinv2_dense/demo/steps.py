@@ -1,4 +1,4 @@
-"""The steps that the demos of all tasks have in common, each told on the screen."""
+"""The steps that the demos of all tasks have in common, each reported on the screen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.demo.classifier import Classifier, Draw, pretrain
-from swinv2_dense.demo.console import Advance, Story
+from swinv2_dense.demo.console import Advance, DemoConsole
 from swinv2_dense.demo.recorder import Recorder
 from swinv2_dense.engine.runner import launch
 
@@ -27,13 +27,13 @@ class Demo:
     """A demo of five steps in ``folder``: data/, classifier.pth, pictures/, demo.log, and the training run's folder.
 
     Args:
-        seed: of the pictures and of the training.
+        seed: of the images and of the training.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.seed = seed
         self.data, self.classifier, self.pictures = folder / "data", folder / "classifier.pth", folder / "pictures"
-        self.folder, self.story = folder, Story(folder / "demo.log", steps=5)
+        self.folder, self.console = folder, DemoConsole(folder / "demo.log", steps=5)
 
     def configure(self, config: Path, run: str, iterations: int | None) -> Config:
         """The config on this demo's data and weights, for a training run in the folder ``run``.
@@ -50,23 +50,23 @@ class Demo:
             cfg.train_cfg.update(max_iters=iterations, val_interval=iterations)
         return cfg
 
-    def write_data(self, write: Callable[..., bool], total: int, unit: str, told: str) -> None:
+    def write_data(self, write: Callable[..., bool], total: int, unit: str, description: str) -> None:
         """Have the data written unless they are there.
 
         Args:
             write: as :func:`~swinv2_dense.datasets.write_shapes_coco`; called with folder, seed and progress.
             total: how many of ``unit`` it writes.
-            told: about the data, on the screen.
+            description: of the data, for the screen.
         """
-        with self.story.progress(total, unit) as advance:
+        with self.console.progress(total, unit) as advance:
             fresh = write(self.data, seed=self.seed, progress=lambda done: advance(done, ""))
-        self.story.say(f"{self.data}{'' if fresh else ' was there already'}: {told}")
+        self.console.say(f"{self.data}{'' if fresh else ' was there already'}: {description}")
 
     def pretrain(
         self, arch: Mapping[str, Any], draw: Draw, classes: int, window_size: list[int], iterations: int, named: str
     ) -> Classifier:
         """Train the image classifier. ``named``: what it is to name, on the screen."""
-        with self.story.progress(iterations, "iterations") as advance:
+        with self.console.progress(iterations, "iterations") as advance:
             model, accuracy = pretrain(
                 self.classifier,
                 arch,
@@ -78,21 +78,21 @@ class Demo:
                 seed=self.seed,
                 advance=advance,
             )
-        self.story.say(
+        self.console.say(
             f"{self.classifier}, in the layout of the authors' releases; it names {accuracy:.0%} of new {named} right"
         )
         return model
 
     def load(self, backbone: nn.Module) -> None:
         """Load the classifier's weights and show the report."""
-        self.story.say(str(load_pretrained(backbone, self.classifier)))
+        self.console.say(str(load_pretrained(backbone, self.classifier)))
 
     def train(self, cfg: Config, record: Callable[[Advance], _R]) -> tuple[Runner, _R]:
         """Train by the function that tools/train.py calls. ``record`` makes the recorder from the progress bar."""
-        with self.story.progress(cfg.train_cfg.max_iters, "iterations") as advance:
+        with self.console.progress(cfg.train_cfg.max_iters, "iterations") as advance:
             recorder = record(advance)
             runner = launch.train(cfg, hooks=[recorder])
-        self.story.say(f"{cfg.work_dir}: checkpoint, config and log")
+        self.console.say(f"{cfg.work_dir}: checkpoint, config and log")
         return runner, recorder
 
     def finish(self, recorder: Recorder, wanted: float, *, required: bool) -> dict[str, float]:
@@ -102,5 +102,5 @@ class Demo:
             UserError: a score is below ``wanted``, and that is ``required``.
         """
         scores = {name: points[-1][1] for name, points in recorder.scores.items()}
-        self.story.finish_with(scores, wanted, self.pictures, required=required)
+        self.console.finish_with(scores, wanted, self.pictures, required=required)
         return scores

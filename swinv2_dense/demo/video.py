@@ -60,7 +60,7 @@ class _ClipRecorder(Recorder):
 
 
 def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> dict[str, float]:
-    """Run the demo, telling its story on the screen; returns top-1 on the held-out clips.
+    """Run the demo, reporting each step on the screen; returns top-1 on the held-out clips.
 
     Args:
         config: configs/demo/video_swinv2_demo.py.
@@ -73,24 +73,24 @@ def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> 
     """
     size = QUICK if quick else Size()
     demo = Demo(work_dir / "video", seed)
-    story, classes = demo.story, len(MOTIONS)
-    with story.step(f"Draw {classes * size.train} clips to train on and {classes * size.val} to test on"):
-        # not before: mmaction2's import has much to tell, to the log file
+    console, classes = demo.console, len(MOTIONS)
+    with console.step(f"Draw {classes * size.train} clips to train on and {classes * size.val} to test on"):
+        # not before: mmaction2's import logs much, to the log file
         cfg = demo.configure(config, "run", size.video)
         write, clips = partial(write_motion_clips, train=size.train, val=size.val), classes * (size.train + size.val)
         demo.write_data(write, clips, "clips", f"{', '.join(MOTIONS)}; single frames look alike")
 
-    with story.step(f"Pre-train a small SwinV2 on single pictures of shapes, window {WINDOWS[0]}"):
+    with console.step(f"Pre-train a small SwinV2 on single images of shapes, window {WINDOWS[0]}"):
         demo.pretrain(cfg.model.backbone.arch, draw_crop, len(CLASSES), WINDOWS, size.image, "shapes")
 
-    with story.step("Inflate it: the same weights, with a third axis"):
+    with console.step("Inflate it: the same weights, with a third axis"):
         backbone = {key: value for key, value in cfg.model.backbone.items() if key != "type"}
         demo.load(VideoSwinTransformerV2(**backbone))
 
-    with story.step(f"Train a video classifier from it, {cfg.train_dataloader.batch_size} clips at a time"):
+    with console.step(f"Train a video classifier from it, {cfg.train_dataloader.batch_size} clips at a time"):
         _, recorder = demo.train(cfg, partial(_ClipRecorder, METRICS))
 
-    with story.step("Draw what came out"):
+    with console.step("Draw what came out"):
         strips = [recorder.strips[label] for label in sorted(recorder.strips)]
         draw_strips(strips, demo.pictures / "predictions.png")
         title = "Video SwinV2 on drawn clips, from image weights"

@@ -1,4 +1,4 @@
-"""The page of results: what the metafiles say of each config, and how large and how costly its model is.
+"""The page of results: each config with the figures of its metafile, and its model's size and cost.
 
 Needs the library of a config's task to count; writing the page needs none of them.
 """
@@ -29,13 +29,13 @@ _STATE_BYTES = 16  # a parameter's weight, gradient and AdamW's two moments, in 
 _INTRODUCTION = """\
 # Results
 
-Written by `tools/results.py` from `configs/*/metafile.yml`; do not edit it here.
+Written by `swinv2 results` from `configs/*/metafile.yml`; do not edit it here.
 
 **Every score on this page is reported in the paper (arXiv 2111.09883) and not reproduced here.** The authors released
 no detector, segmenter or video model of SwinV2. `none` means that the paper has no number for the config.
 
-- Input: one picture in testing, height x width in pixels. COCO: a picture of 480 x 640, the commonest size, at the
-  config's test scale, padded; with several scales, the 1100 pixels of the single one. ADE20K: the same picture, at the
+- Input: one image in testing, height x width in pixels. COCO: an image of 480 x 640, the commonest size, at the
+  config's test scale, padded; with several scales, the 1100 pixels of the single one. ADE20K: the same image, at the
   config's test scale. Kinetics-400: one view of a clip, frames first.
 - Parameters: of the whole model.
 - FLOPs: multiply-adds of one forward pass, in matrix products (those of attention included) and convolutions. Of
@@ -44,14 +44,14 @@ no detector, segmenter or video model of SwinV2. `none` means that the paper has
   which is no matrix product.
 - State: weight, gradient and AdamW's two moments of every parameter, in fp32, which is 16 bytes each: what training
   holds besides its activations. ZeRO stage 1 spreads the moments, half of it, over the GPUs.
-- Activations: an estimate of what a GPU holds besides the state, at the worst moment of training on one picture or clip
+- Activations: an estimate of what a GPU holds besides the state, at the worst moment of training on one image or clip
   of the training input, in fp32, as the config stands; the configs of G compute activations again. Found by running the
-  step without numbers, as `tools/plan.py` does, which also tells the precisions and strategies; losses are left out.
+  step without numbers, as `swinv2 plan` does, which also compares precisions and strategies; losses are left out.
 """
 
 
 class _TwoStage(nn.Module):
-    """What a two-stage detector computes for one picture, with as many boxes as its test_cfg allows."""
+    """What a two-stage detector computes for one image, with as many boxes as its test_cfg allows."""
 
     def __init__(self, detector: Any) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ def count(config: str | os.PathLike[str], tested: tuple[int, ...]) -> Complexity
 
 
 def activations(config: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
-    """Size of one picture or clip that a config trains on, and bytes of activations that a GPU holds for it at most."""
+    """Size of one image or clip that a config trains on, and bytes of activations that a GPU holds for it at most."""
     cfg = Config.fromfile(config)
     size = input_size(cfg)
     peak = measure(build(cfg), size, batch=1, precision="fp32", device="cuda").peak(0)
@@ -140,7 +140,7 @@ def read_metafile(path: Path) -> dict[str, Any]:
 
 
 def recount(path: Path, root: Path, progress: Callable[[str], object] = lambda name: None) -> None:
-    """Count every model of a metafile anew and write the file; ``root`` is what its config paths are relative to."""
+    """Count every model of a metafile again and write the file; ``root`` is what its config paths are relative to."""
     content = read_metafile(path)
     for model in content["Models"]:
         progress(model["Name"])

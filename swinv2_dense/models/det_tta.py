@@ -2,10 +2,10 @@
 
 Boxes first, masks second, as the masks of an object only average if every view predicts them for the same box:
 
-    view 1..n:  pixels -> features, boxes -> boxes in the picture's own pixels
-    picture:    the boxes of all views -> soft-NMS -> merged boxes
+    view 1..n:  pixels -> features, boxes -> boxes in the image's own pixels
+    image:    the boxes of all views -> soft-NMS -> merged boxes
     view 1..n:  merged boxes -> this view's pixels -> mask heads -> probabilities, flipped back
-    picture:    mean probabilities -> pasted once
+    image:    mean probabilities -> pasted once
 
 Needs mmdet, so a config names this module: ``custom_imports = dict(imports=['swinv2_dense.models.det_tta'])``.
 """
@@ -59,8 +59,8 @@ class DetMaskTTAModel(DetTTAModel):
         data_preprocessor: used where the model's config has none.
 
     Raises:
-        UserError: ``tta_cfg`` has other keys, the detector is not of the kinds above, or the views do not say how they
-            were scaled and flipped.
+        UserError: ``tta_cfg`` has other keys, the detector is not of the kinds above, or the views do not record how
+            they were scaled and flipped.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class DetMaskTTAModel(DetTTAModel):
         self.tta_cfg = ConfigDict({**plain, **(tta_cfg or {})})
 
     def test_step(self, data: Mapping[str, Sequence[Any]]) -> list[DetDataSample]:
-        """Predict a batch of pictures.
+        """Predict a batch of images.
 
         Args:
-            data: ``inputs`` and ``data_samples``, each a list of views, each a list of the batch's pictures.
+            data: ``inputs`` and ``data_samples``, each a list of views, each a list of the batch's images.
 
         Returns:
             the first view's data samples, with ``pred_instances``: ``bboxes`` (N x 4, x1 y1 x2 y2 in pixels of the
-            original picture), ``scores``, ``labels`` and, with a mask branch, ``masks`` (bool, N x H x W).
+            original image), ``scores``, ``labels`` and, with a mask branch, ``masks`` (bool, N x H x W).
         """
         views, boxes = [], []
         samples: list[DetDataSample] = []
@@ -103,7 +103,7 @@ class DetMaskTTAModel(DetTTAModel):
             views.append(view)
             boxes.append(found)
             samples = samples or batch["data_samples"]
-        merged = [self._merge(list(of_picture)) for of_picture in zip(*boxes, strict=True)]
+        merged = [self._merge(list(of_image)) for of_image in zip(*boxes, strict=True)]
         masks = self._masks(views, merged) if self.module.roi_head.with_mask else [{}] * len(merged)
         for sample, found, mask in zip(samples, merged, masks, strict=True):
             sample.pred_instances = InstanceData(
@@ -112,7 +112,7 @@ class DetMaskTTAModel(DetTTAModel):
         return samples
 
     def _detect(self, inputs: Tensor, samples: list[DetDataSample]) -> tuple[_View, list[InstanceData]]:
-        """First pass over one view: its boxes, in float64 and in pixels of the original pictures."""
+        """First pass over one view: its boxes, in float64 and in pixels of the original images."""
         metas = [sample.metainfo for sample in samples]
         _check_metas(metas[0])
         head = self.module.roi_head
@@ -127,12 +127,12 @@ class DetMaskTTAModel(DetTTAModel):
             **_semantic_argument(head, semantic),
         )
         for found, meta in zip(results, metas, strict=True):
-            found.bboxes = _to_picture(found.bboxes, meta)
+            found.bboxes = _to_image(found.bboxes, meta)
         kept = features if head.with_mask else ()
         return _View([level.cpu() for level in kept], [level.cpu() for level in semantic], metas), results
 
     def _merge(self, views: list[InstanceData]) -> InstanceData:
-        """The boxes that one picture's views found, without those that several views found."""
+        """The boxes that one image's views found, without those that several views found."""
         union = InstanceData.cat(views)
         if len(views) > 1 and len(union):
             boxes, keep = batched_nms(union.bboxes.float(), union.scores, union.labels, self.tta_cfg.nms)
@@ -141,7 +141,7 @@ class DetMaskTTAModel(DetTTAModel):
         return union[: self.tta_cfg.max_per_img]
 
     def _masks(self, views: list[_View], merged: list[InstanceData]) -> list[dict[str, Tensor]]:
-        """Second pass: ``masks`` of the merged boxes of every picture."""
+        """Second pass: ``masks`` of the merged boxes of every image."""
         head, counts = self.module.roi_head, [len(found) for found in merged]
         probabilities = [found.bboxes.new_zeros(0, 1, 1, 1) for found in merged]
         if sum(counts):
@@ -162,7 +162,7 @@ class DetMaskTTAModel(DetTTAModel):
         return [{"masks": found.masks} for found in pasted]
 
     def _mask_probabilities(self, view: _View, merged: list[InstanceData]) -> Tensor:
-        """What one view's mask heads say about the merged boxes of all pictures, N x classes x h x w, flipped back."""
+        """Mask probabilities of one view for the merged boxes of all images, N x classes x h x w, flipped back."""
         head, device = self.module.roi_head, merged[0].bboxes.device
         rois = bbox2roi([_to_view(found.bboxes, meta) for found, meta in zip(merged, view.metas, strict=True)])
         logits = _MASK_LOGITS[type(head).predict_mask](
@@ -210,20 +210,20 @@ def _check_metas(meta: Mapping[str, Any]) -> None:
     missing = [key for key in ("ori_shape", "img_shape", "scale_factor", "flip") if key not in meta]
     if missing:
         raise UserError(
-            f"tta_pipeline: a view does not tell its {missing[0]}: it needs Resize and RandomFlip (prob 0.0 for none), "
+            f"tta_pipeline: a view lacks {missing[0]}: it needs Resize and RandomFlip (prob 0.0 if none) "
             "and PackDetInputs.meta_keys with ori_shape, img_shape, scale_factor, flip and flip_direction"
         )
 
 
 def _scale(boxes: Tensor, meta: Mapping[str, Any]) -> Tensor:
-    """(x, y, x, y) factor from the picture to the view; rounded to float32, because mmdet divides by that."""
+    """(x, y, x, y) factor from the image to the view; rounded to float32, because mmdet divides by that."""
     return torch.tensor(meta["scale_factor"], dtype=torch.float32, device=boxes.device).double().repeat(2)
 
 
-def _to_picture(boxes: Tensor, meta: Mapping[str, Any]) -> Tensor:
-    """Boxes of a view in the original picture's pixels, N x 4.
+def _to_image(boxes: Tensor, meta: Mapping[str, Any]) -> Tensor:
+    """Boxes of a view in the original image's pixels, N x 4.
 
-    In float64, so that a box that goes to the picture and back to its own view is the same float32 box again.
+    In float64, so that a box that goes to the image and back to its own view is the same float32 box again.
     """
     boxes = boxes.double()
     if meta["flip"]:
@@ -232,7 +232,7 @@ def _to_picture(boxes: Tensor, meta: Mapping[str, Any]) -> Tensor:
 
 
 def _to_view(boxes: Tensor, meta: Mapping[str, Any]) -> Tensor:
-    """The inverse of :func:`_to_picture`, in float32."""
+    """The inverse of :func:`_to_image`, in float32."""
     boxes = boxes * _scale(boxes, meta)
     if meta["flip"]:
         boxes = bbox_flip(boxes, meta["img_shape"], meta["flip_direction"])

@@ -19,8 +19,9 @@ class GlobalAttentionNeck(BaseModule):
 
     The extra layer that HTC++ of the Swin V1 paper (arXiv 2103.14030, system-level comparison) appends to the last
     stage, without further details. The V2 paper mentions none, so no recipe of ours uses it. It attends over the whole
-    map, H_3 * W_3 tokens (2304 for 1536 x 1536), without position bias: windows and shifts have told the tokens where
-    they are. Its output projection starts at zero, so that adding it leaves a trained detector as it was.
+    map, H_3 * W_3 tokens (2304 for 1536 x 1536), without position bias: windows and shifts have already
+    given the tokens their place. Its output projection starts at zero, so that adding it leaves a trained detector
+    unchanged.
 
     Stands before the pyramid as ``neck=[dict(type='swinv2_dense.GlobalAttentionNeck', channels=768, num_heads=24),
     dict(type='FPN', ...)]``.

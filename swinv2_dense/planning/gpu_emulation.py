@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 
 from swinv2_dense.layers import SwinBlock
 
-__all__ = ["AsOnGPU", "backward"]
+__all__ = ["GPUEmulation", "backward"]
 
 # Of CUDA's lists (https://pytorch.org/docs/stable/amp.html) what the models here call.
 _MATMUL = (torch.matmul, torch.bmm, torch.addmm, torch.baddbmm, torch.einsum, Tensor.matmul, Tensor.__matmul__)
@@ -22,7 +22,7 @@ _IN_FLOAT32 = {F.layer_norm, F.group_norm, F.softmax, torch.softmax, Tensor.soft
 _ALIGNMENT = 16  # entries of a bias's rows, for torch's memory-efficient kernel
 
 
-class AsOnGPU(TorchFunctionMode):
+class GPUEmulation(TorchFunctionMode):
     """Attention by the memory-efficient kernel, which has a shape function for meta tensors, and optionally autocast.
 
     Args:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["LiveTensors", "Moment"]
+__all__ = ["MemoryTracker", "Moment"]
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class _Storage:
     reference: Any
 
 
-class LiveTensors(TorchDispatchMode):
+class MemoryTracker(TorchDispatchMode):
     """Counts what operations allocate from when the mode is entered until it is left.
 
     Weights, and whatever else is alive before, are not counted. Invisible is what a kernel allocates inside itself.
 
     Args:
-        model: its parameters' gradients are told from activations.
-        attention: types of module; what they make, forwards and backwards, is told from the rest.
+        model: its parameters' gradients are counted apart from activations.
+        attention: types of module; what they make, forwards and backwards, is counted apart.
     """
 
     def __init__(self, model: nn.Module, attention: tuple[type[nn.Module], ...] = ()) -> None:
@@ -57,7 +57,7 @@ class LiveTensors(TorchDispatchMode):
         # worst of all depends on how much of each gradient a process keeps.
         self._worst: dict[int, Moment] = {}
 
-    def __enter__(self) -> LiveTensors:
+    def __enter__(self) -> MemoryTracker:
         for p in self._model.parameters():
             if p.requires_grad:
                 self._handles.append(p.register_post_accumulate_grad_hook(self._becomes_gradient))

@@ -17,7 +17,7 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
 from swinv2_dense.layers import SwinBlock
-from swinv2_dense.planning.memory_tracker import LiveTensors
+from swinv2_dense.planning.memory_tracker import MemoryTracker
 
 __all__ = ["STRATEGIES", "Placement", "Weights", "place", "weigh"]
 
@@ -75,7 +75,7 @@ def weigh(model: nn.Module, cfg: Config) -> Weights:
         group["foreach"] = True  # as torch chooses on a GPU
     for p in trained:
         p.grad = torch.empty_like(p)
-    with LiveTensors(model) as live:
+    with MemoryTracker(model) as live:
         optimizer.step()
     kept = [t for state in optimizer.state.values() for t in state.values() if isinstance(t, Tensor)]
     state, peak = sum(t.numel() * t.element_size() for t in kept), max(m.activations for m in live.moments)

@@ -120,11 +120,11 @@ def make_plan(
     """Measure a config's training step without numbers.
 
     Args:
-        size: of a picture, (H, W), or clip, (T, H, W).
+        size: of an image, (H, W), or clip, (T, H, W).
         batch: per device.
         device: 'cuda', or 'cpu' (fp32 alone).
         options: the config of each strategy.
-        progress: told what is being done.
+        progress: called with a line on what is being done.
 
     Raises:
         UserError: the config has no backbone of ours or no optimizer.

@@ -18,8 +18,8 @@ from torch.utils.flop_counter import flop_registry
 
 from swinv2_dense.layers import SwinBlock, WindowAttention
 from swinv2_dense.planning.decoders import has_decoder, known_shapes
-from swinv2_dense.planning.gpu_emulation import AsOnGPU, backward
-from swinv2_dense.planning.memory_tracker import LiveTensors, Moment
+from swinv2_dense.planning.gpu_emulation import GPUEmulation, backward
+from swinv2_dense.planning.memory_tracker import MemoryTracker, Moment
 from swinv2_dense.planning.training_forward import training_outputs
 
 __all__ = ["PRECISIONS", "Step", "build", "measure", "objective"]
@@ -69,7 +69,7 @@ def build(cfg: Config, *, with_cp: bool | None = None) -> nn.Module:
 
 
 def measure(model: nn.Module, size: tuple[int, ...], *, batch: int, precision: str, device: str) -> Step:
-    """Run one step on a batch of pictures (H, W) or clips (T, H, W) and see what it holds.
+    """Run one step on a batch of images (H, W) or clips (T, H, W) and see what it holds.
 
     Args:
         model: on the meta device; it is changed.
@@ -90,8 +90,8 @@ def measure(model: nn.Module, size: tuple[int, ...], *, batch: int, precision: s
             autocast = None if precision == "fp32" else torch.bfloat16
             if has_decoder(model):
                 stack.enter_context(known_shapes())
-            gpu = stack.enter_context(AsOnGPU(autocast, within=backbone))
-        live = stack.enter_context(LiveTensors(model, (WindowAttention,)))
+            gpu = stack.enter_context(GPUEmulation(autocast, within=backbone))
+        live = stack.enter_context(MemoryTracker(model, (WindowAttention,)))
         x = torch.empty(batch, 3, *size, device="cpu" if device == "cpu" else "meta")
         operations = stack.enter_context(_Operations())
         loss = objective(outputs(x))

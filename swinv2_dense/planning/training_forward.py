@@ -1,4 +1,4 @@
-"""What of a config's model runs in a training step, as far as it does not depend on what is in the pictures."""
+"""Runs the part of a config's model that does not depend on the content of the images, as a training step does."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Pooled(torch.autograd.Function):
 
 
 class _RegionFeatures(nn.Module):
-    """Stands for a RoI extractor, which sorts regions by their size: that depends on the picture."""
+    """Stands for a RoI extractor, which sorts regions by their size: that depends on the image."""
 
     def __init__(self, extractor: Any) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class _RegionFeatures(nn.Module):
 
 
 def training_outputs(model: Any, batch: int) -> Outputs:
-    """A function that takes the batch of pictures, B x 3 x H x W (clips: B x 3 x T x H x W), to what its losses take.
+    """A function that takes the batch of images, B x 3 x H x W (clips: B x 3 x T x H x W), to what its losses take.
 
     Two-stage detectors: as many proposals and masks as their samplers draw at most. Losses, targets and what sorts
     boxes are left out. Transformer decoders need :func:`~swinv2_dense.planning.decoders.known_shapes`.
@@ -114,7 +114,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def input_size(cfg: Config) -> tuple[int, ...]:
-    """Size of one training picture, (H, W), or clip, (T, H, W): where the config trains at several, the largest.
+    """Size of one training image, (H, W), or clip, (T, H, W): where the config trains at several, the largest.
 
     Raises:
         UserError: the config does not say.

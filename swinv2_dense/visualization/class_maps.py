@@ -1,4 +1,4 @@
-"""Class maps over their pictures, the truth beside the prediction. A config names this module in ``custom_imports``."""
+"""Class maps over their images, the truth beside the prediction. A config names this module in ``custom_imports``."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ from swinv2_dense.registry import HOOKS
 __all__ = ["ClassMaps", "ClassMapsHook", "draw_class_maps"]
 
 _DPI = 100
-_PANEL = (240, 1200)  # smallest and largest width of a picture in the figure, in pixels
+_PANEL = (240, 1200)  # smallest and largest width of an image in the figure, in pixels
 _VEIL = 0.6  # opacity of the classes' colours
 
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """``picture``: uint8, H x W x 3, RGB. ``truth`` (None where there is none), ``predicted``: class indices, H x W;
+    """``image``: uint8, H x W x 3, RGB. ``truth`` (None where there is none), ``predicted``: class indices, H x W;
     what is no class (255) is left as it is."""
 
-    picture: np.ndarray
+    image: np.ndarray
     truth: np.ndarray | None
     predicted: np.ndarray
 
     @classmethod
     def of(cls, sample: Any) -> ClassMaps:
-        """mmseg's data sample with the picture that it names."""
+        """mmseg's data sample with the image that it names."""
         truth = sample.gt_sem_seg.data[0].cpu().numpy() if "gt_sem_seg" in sample else None
-        picture = mmcv.imfrombytes(get(sample.img_path), channel_order="rgb")
-        return cls(picture, truth, sample.pred_sem_seg.data[0].cpu().numpy())
+        image = mmcv.imfrombytes(get(sample.img_path), channel_order="rgb")
+        return cls(image, truth, sample.pred_sem_seg.data[0].cpu().numpy())
 
 
 def draw_class_maps(
     maps: Sequence[ClassMaps], classes: Sequence[str], palette: Sequence[Sequence[int]], path: Path | None
 ) -> Figure:
-    """A row for every picture: itself, the truth over it, the prediction over it. Below, a legend of the classes seen.
+    """A row for every image: itself, the truth over it, the prediction over it. Below, a legend of the classes seen.
 
     Args:
         palette: RGB, 0 to 255, of every class.
         path: a .png file to write, or None to leave the figure to the caller.
     """
     columns = 2 + any(m.truth is not None for m in maps)
-    height, width = np.max([m.picture.shape[:2] for m in maps], axis=0)
+    height, width = np.max([m.image.shape[:2] for m in maps], axis=0)
     panel = float(np.clip(width, *_PANEL)) / _DPI
     seen = np.unique(
         np.concatenate([labels.ravel() for m in maps for labels in (m.truth, m.predicted) if labels is not None])
@@ -65,9 +65,9 @@ def draw_class_maps(
     figure = Figure(figsize=(columns * panel, body + legend_height), layout="constrained")
     axes = figure.subplots(len(maps), columns, squeeze=False)
     for row, m in zip(axes, maps, strict=True):
-        panels = [("picture", None), ("truth", m.truth), ("prediction", m.predicted)]
+        panels = [("image", None), ("truth", m.truth), ("prediction", m.predicted)]
         for axis, (title, labels) in zip(row, [p for p in panels if p[0] != "truth" or columns == 3], strict=True):
-            axis.imshow(m.picture if labels is None else _veiled(m.picture, labels, palette))
+            axis.imshow(m.image if labels is None else _veiled(m.image, labels, palette))
             axis.set_title(title, fontsize=9, color="0.3")
             axis.axis("off")
     figure.legend(handles=legend, loc="outside lower center", ncols=per_row, frameon=False, fontsize=9)
@@ -79,23 +79,23 @@ def draw_class_maps(
     return figure
 
 
-def _veiled(picture: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+def _veiled(image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     colours = np.zeros((256, 3))
     colours[: len(palette)] = palette
     veil = np.where(labels < len(palette), _VEIL, 0.0)[..., None]
-    return (picture * (1 - veil) + colours[labels.astype(np.uint8)] * veil).astype(np.uint8)
+    return (image * (1 - veil) + colours[labels.astype(np.uint8)] * veil).astype(np.uint8)
 
 
 @HOOKS.register_module()
 class ClassMapsHook(Hook):
-    """Draws every tested picture and its prediction: what --show and --show-dir of tools/test.py switch on.
+    """Draws every tested image and its prediction: what --show and --show-dir of tools/test.py switch on.
 
     mmseg's own hook writes to the run's log folder only. Options are named as in mmdet's hook.
 
     Args:
         draw: whether to do anything.
         show: show each in a window, for ``wait_time`` seconds.
-        test_out_dir: a folder for NAME.png of every picture NAME.
+        test_out_dir: a folder for NAME.png of every image NAME.
     """
 
     def __init__(

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from swinv2_dense.demo.console import Story
+from swinv2_dense.demo.console import DemoConsole
 
 
 def test_libraries_are_heard_in_the_log_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    story = Story(tmp_path / "demo.log", steps=1)
-    with story.step("Make tea"):
+    console = DemoConsole(tmp_path / "demo.log", steps=1)
+    with console.step("Make tea"):
         print("kettle on")
         print("steam", file=sys.stderr)
-        story.say("it is [hot]")
+        console.say("it is [hot]")
     print("afterwards")
     screen = capsys.readouterr()
     assert screen.err == ""
@@ -26,8 +26,8 @@ def test_libraries_are_heard_in_the_log_only(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_progress_without_a_terminal_is_a_line_every_tenth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    story = Story(tmp_path / "demo.log", steps=1)
-    with story.progress(50, "cups") as advance:
+    console = DemoConsole(tmp_path / "demo.log", steps=1)
+    with console.progress(50, "cups") as advance:
         for cup in range(1, 51):
             advance(cup, f"sugar {cup}")
     lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.strip()]
@@ -36,7 +36,7 @@ def test_progress_without_a_terminal_is_a_line_every_tenth(tmp_path: Path, capsy
 
 
 def test_a_mistake_inside_a_step_reaches_the_caller(tmp_path: Path) -> None:
-    story = Story(tmp_path / "demo.log", steps=1)
-    with pytest.raises(ValueError, match="spilt"), story.step("Make tea"):
+    console = DemoConsole(tmp_path / "demo.log", steps=1)
+    with pytest.raises(ValueError, match="spilt"), console.step("Make tea"):
         raise ValueError("spilt")
-    assert sys.stdout is not story._log
+    assert sys.stdout is not console._log

@@ -1,4 +1,4 @@
-"""The pictures: written whole, and showing what they are given."""
+"""The images: written whole, and showing what they are given."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def read(path: Path) -> np.ndarray:
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
-def share(picture: np.ndarray, colour: tuple[int, int, int]) -> float:
-    return float((np.abs(picture.astype(int) - colour).max(axis=2) < 25).mean())
+def share(image: np.ndarray, colour: tuple[int, int, int]) -> float:
+    return float((np.abs(image.astype(int) - colour).max(axis=2) < 25).mean())
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_objects_are_drawn_on_their_picture(tmp_path: Path, count: int) -> None:
-    picture = np.full((40, 60, 3), 255, np.uint8)
+def test_objects_are_drawn_on_their_image(tmp_path: Path, count: int) -> None:
+    image = np.full((40, 60, 3), 255, np.uint8)
     mask = np.zeros((40, 60), bool)
     mask[10:30, 15:45] = True
     truth, predicted = [[Found(mask, 0)]] * count, [[Found(mask, 0, 0.9), Found(mask & False, 0, 0.6)]] * count
-    draw_predictions(tmp_path / "a" / "full.png", [picture] * count, truth, predicted, ["circle"])
-    draw_predictions(tmp_path / "b" / "empty.png", [picture] * count, [[]] * count, [[]] * count, ["circle"])
+    draw_predictions(tmp_path / "a" / "full.png", [image] * count, truth, predicted, ["circle"])
+    draw_predictions(tmp_path / "b" / "empty.png", [image] * count, [[]] * count, [[]] * count, ["circle"])
     assert share(read(tmp_path / "a" / "full.png"), RED) > share(read(tmp_path / "b" / "empty.png"), RED) == 0
 
 
@@ -44,7 +44,7 @@ def test_a_larger_window_is_drawn_around_the_smaller(tmp_path: Path) -> None:
     small, large = np.zeros((7, 7)), np.zeros((15, 15))
     large[0] = 16.0  # the brightest colour of the scale, beyond the small table's reach
     draw_biases(tmp_path / "a" / "biases.png", {"window 4": [small], "window 8": [large]}, ["head 0"])
-    picture = read(tmp_path / "a" / "biases.png")
-    left, right = np.split(picture[:, : picture.shape[1] // 2 * 2], 2, axis=1)
+    image = read(tmp_path / "a" / "biases.png")
+    left, right = np.split(image[:, : image.shape[1] // 2 * 2], 2, axis=1)
     brightest = (252, 253, 191)
     assert share(right, brightest) > 10 * share(left, brightest)

@@ -1,4 +1,4 @@
-"""Drawn landscapes: every class is there, maps fit the pictures, the generator decides everything."""
+"""Drawn landscapes: every class is there, maps fit the images, the generator decides everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def landscapes() -> list[Landscape]:
     return [draw_landscape(rng, SIZE) for _ in range(40)]
 
 
-def test_pictures_and_maps_have_the_size_asked_for(landscapes: list[Landscape]) -> None:
+def test_images_and_maps_have_the_size_asked_for(landscapes: list[Landscape]) -> None:
     assert all(one.image.shape == (*SIZE, 3) and one.image.dtype == np.uint8 for one in landscapes)
     assert all(one.labels.shape == SIZE and one.labels.dtype == np.uint8 for one in landscapes)
 
@@ -37,7 +37,7 @@ def test_sky_is_above_and_land_below(landscapes: list[Landscape]) -> None:
 
 
 def test_colour_alone_does_not_tell_the_classes(landscapes: list[Landscape]) -> None:
-    """The class with the nearest mean colour is wrong for much of the rest of the pictures."""
+    """The class with the nearest mean colour is wrong for much of the rest of the images."""
     pixels, labels = (
         np.concatenate([getattr(one, part).reshape(-1, *end) for one in landscapes])
         for part, end in (("image", (3,)), ("labels", ()))

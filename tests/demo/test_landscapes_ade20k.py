@@ -33,13 +33,13 @@ def digest(root: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(("split", "count"), [("training", 5), ("validation", 3)])
 def test_pairs_with_indices_of_ade20k(root: Path, split: str, count: int) -> None:
-    pictures, maps = root / "images" / split, root / "annotations" / split
-    names = check_pairs(str(pictures), str(maps))
+    images, maps = root / "images" / split, root / "annotations" / split
+    names = check_pairs(str(images), str(maps))
     assert len(names) == count
     for name in names:
-        picture = cv2.imread(str(pictures / f"{name}.jpg"))
+        image = cv2.imread(str(images / f"{name}.jpg"))
         labels = cv2.imread(str(maps / f"{name}.png"), cv2.IMREAD_UNCHANGED)
-        check_map(labels, name, picture.shape[:2], 150)
+        check_map(labels, name, image.shape[:2], 150)
         assert set(np.unique(labels)) <= {0, *INDICES.values()}
         assert labels[-1].max() in (INDICES["grass"], INDICES["road"], INDICES["tree"], INDICES["house"])
 

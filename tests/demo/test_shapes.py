@@ -16,7 +16,7 @@ def scenes() -> list[Scene]:
     return [draw_scene(rng, SIZE, 5, crowd=index % 3 == 0) for index in range(12)]
 
 
-def test_pictures_are_uint8_bgr_of_the_size_asked_for(scenes: list[Scene]) -> None:
+def test_images_are_uint8_bgr_of_the_size_asked_for(scenes: list[Scene]) -> None:
     assert all(s.image.shape == (*SIZE, 3) and s.image.dtype == np.uint8 for s in scenes)
     assert {s.ground for s in scenes} == set(range(len(GROUNDS)))
     assert {i.category for s in scenes for i in s.instances} == set(range(len(CLASSES)))

@@ -49,7 +49,7 @@ def test_coco_tools_load_it_and_agree_on_areas_and_boxes(root: Path, split: str,
         assert np.abs(drawn - [x, y, x + w, y + h]).max() <= 3  # the tip of a star may be too thin for a pixel
 
 
-def test_pictures_and_maps_have_the_sizes_and_labels_the_annotations_tell(root: Path) -> None:
+def test_images_and_maps_have_the_sizes_and_labels_the_annotations_tell(root: Path) -> None:
     content = json.loads((root / "annotations" / "instances_train2017.json").read_text())
     for image in content["images"]:
         size = (image["height"], image["width"])

@@ -1,4 +1,4 @@
-"""Test-time augmentation with masks: nothing changes for one plain view, mirrored pictures give mirrored predictions,
+"""Test-time augmentation with masks: nothing changes for one plain view, mirrored images give mirrored predictions,
 views are merged, and what cannot be merged is refused in one line."""
 
 from __future__ import annotations
@@ -89,15 +89,15 @@ def detector(kind: str) -> nn.Module:
     return model
 
 
-def view(picture: Tensor, *, scale: float = 1.0, flip: str | None = None) -> tuple[Tensor, DetDataSample]:
-    """What a test pipeline makes of a picture (3 x H x W, 0 to 255)."""
-    size = [round(side * scale) for side in picture.shape[-2:]]
-    pixels = nn.functional.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
+def view(image: Tensor, *, scale: float = 1.0, flip: str | None = None) -> tuple[Tensor, DetDataSample]:
+    """What a test pipeline makes of an image (3 x H x W, 0 to 255)."""
+    size = [round(side * scale) for side in image.shape[-2:]]
+    pixels = nn.functional.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
     axes = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}
     meta = {
-        "ori_shape": tuple(picture.shape[-2:]),
+        "ori_shape": tuple(image.shape[-2:]),
         "img_shape": tuple(size),
-        "scale_factor": (size[1] / picture.shape[-1], size[0] / picture.shape[-2]),
+        "scale_factor": (size[1] / image.shape[-1], size[0] / image.shape[-2]),
         "flip": flip is not None,
         "flip_direction": flip,
     }
@@ -105,14 +105,14 @@ def view(picture: Tensor, *, scale: float = 1.0, flip: str | None = None) -> tup
 
 
 def batch(*views: Sequence[tuple[Tensor, DetDataSample]]) -> dict[str, list[list[Any]]]:
-    """Views of a batch of pictures -> what the loader of a tta_pipeline gives."""
+    """Views of a batch of images -> what the loader of a tta_pipeline gives."""
     return {
-        "inputs": [[pixels for pixels, _ in pictures] for pictures in views],
-        "data_samples": [[sample for _, sample in pictures] for pictures in views],
+        "inputs": [[pixels for pixels, _ in images] for images in views],
+        "data_samples": [[sample for _, sample in images] for images in views],
     }
 
 
-def picture(seed: int = 0, size: tuple[int, int] = SIDE) -> Tensor:
+def image(seed: int = 0, size: tuple[int, int] = SIDE) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(1, 3, size[0] // 8, size[1] // 8, generator=generator) * 255
     return nn.functional.interpolate(coarse, size, mode="bilinear")[0]
@@ -137,11 +137,11 @@ def same(one: DetDataSample, other: DetDataSample) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1.0, 1.3])
 def test_one_view_is_the_plain_prediction(kind: str, scale: float) -> None:
-    """Boxes, scores, labels and masks to the last bit, for two pictures of different size at once."""
+    """Boxes, scores, labels and masks to the last bit, for two images of different size at once."""
     model = detector(kind)
-    views = [view(picture(), scale=scale), view(picture(1, (64, 64)), scale=scale)]
+    views = [view(image(), scale=scale), view(image(1, (64, 64)), scale=scale)]
     expected = plain(model, *views)
-    found = augmented(model, [view(picture(), scale=scale), view(picture(1, (64, 64)), scale=scale)])
+    found = augmented(model, [view(image(), scale=scale), view(image(1, (64, 64)), scale=scale)])
     for one, other in zip(found, expected, strict=True):
         assert len(other.pred_instances) > 3
         if kind == "htc_boxonly" and scale != 1.0:  # plain box models suppress after rescaling, we before: rounding
@@ -159,19 +159,19 @@ def test_a_box_returns_to_its_view_unchanged(scale: tuple[float, float]) -> None
     """Bit for bit, or a single view's masks would be predicted for other boxes than the plain ones."""
     meta = {"scale_factor": scale, "flip": False, "img_shape": (900, 1300)}
     boxes = torch.rand(2000, 4) * 900
-    picture = det_tta._to_picture(boxes, meta)
-    assert torch.equal(det_tta._to_view(picture, meta), boxes)
-    assert torch.equal(picture.float(), boxes / boxes.new_tensor(scale).repeat(2))  # as mmdet maps them
+    image = det_tta._to_image(boxes, meta)
+    assert torch.equal(det_tta._to_view(image, meta), boxes)
+    assert torch.equal(image.float(), boxes / boxes.new_tensor(scale).repeat(2))  # as mmdet maps them
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("direction", ["horizontal", "vertical", "diagonal"])
-def test_a_flipped_view_of_a_mirrored_picture_gives_the_mirrored_prediction(kind: str, direction: str) -> None:
+def test_a_flipped_view_of_a_mirrored_image_gives_the_mirrored_prediction(kind: str, direction: str) -> None:
     """The model sees the same pixels twice, so only the way back is tested: boxes and masks mirror."""
     model = detector(kind)
     axes = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-2, -1)}[direction]
-    expected = plain(model, view(picture()))[0].pred_instances
-    found = augmented(model, [view(picture().flip(axes), flip=direction)])[0].pred_instances
+    expected = plain(model, view(image()))[0].pred_instances
+    found = augmented(model, [view(image().flip(axes), flip=direction)])[0].pred_instances
     boxes = expected.bboxes.clone()
     for axis in axes:  # -1 is x, the boxes' columns 0 and 2
         column = -1 - axis
@@ -190,8 +190,8 @@ def test_equal_views_change_nothing_but_duplicates(kind: str) -> None:
     model = detector(kind)
     nms = {"type": "nms", "iou_threshold": 0.5}
     model.roi_head.test_cfg.nms = ConfigDict(nms)
-    expected = plain(model, view(picture()))[0]
-    found = augmented(model, *([view(picture())] for _ in range(3)), nms=nms, max_per_img=12)[0]
+    expected = plain(model, view(image()))[0]
+    found = augmented(model, *([view(image())] for _ in range(3)), nms=nms, max_per_img=12)[0]
     for key in ("bboxes", "scores", "labels"):
         torch.testing.assert_close(found.pred_instances[key], expected.pred_instances[key], atol=1e-5, rtol=0)
     differing = found.pred_instances.masks != expected.pred_instances.masks
@@ -200,10 +200,10 @@ def test_equal_views_change_nothing_but_duplicates(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_scales_and_flips_are_merged(kind: str) -> None:
-    """Symmetric in its views: with every view mirrored too, a mirrored picture gives the mirrored prediction."""
+    """Symmetric in its views: with every view mirrored too, a mirrored image gives the mirrored prediction."""
     model = detector(kind)
-    scales, mirrored = (1.0, 1.5), picture().flip(-1)
-    one = augmented(model, *([view(picture(), scale=s, flip=f)] for s in scales for f in (None, "horizontal")))[0]
+    scales, mirrored = (1.0, 1.5), image().flip(-1)
+    one = augmented(model, *([view(image(), scale=s, flip=f)] for s in scales for f in (None, "horizontal")))[0]
     two = augmented(model, *([view(mirrored, scale=s, flip=f)] for s in scales for f in (None, "horizontal")))[0]
     one, two = one.pred_instances, two.pred_instances
     assert 0 < len(one) <= 12
@@ -222,9 +222,9 @@ def test_scales_and_flips_are_merged(kind: str) -> None:
 def test_soft_nms_lowers_scores_within_a_class_only() -> None:
     """Boxes that two views share stay, with a lower score; another class's stay as they were."""
     model = detector("mask_rcnn")
-    found = plain(model, view(picture()))[0].pred_instances
+    found = plain(model, view(image()))[0].pred_instances
     soft = {"type": "soft_nms", "iou_threshold": 0.5, "min_score": 0.0}
-    merged = augmented(model, *([view(picture())] for _ in range(2)), nms=soft, max_per_img=100)[0].pred_instances
+    merged = augmented(model, *([view(image())] for _ in range(2)), nms=soft, max_per_img=100)[0].pred_instances
     assert len(merged) == 2 * len(found)
     for label in found.labels.unique():
         before, after = found.scores[found.labels == label], merged.scores[merged.labels == label]
@@ -234,19 +234,19 @@ def test_soft_nms_lowers_scores_within_a_class_only() -> None:
 
 @pytest.mark.parametrize("kind", ["htc", "mask_rcnn", "htc_boxonly"])
 @pytest.mark.parametrize("views", [1, 2])
-def test_pictures_without_detections(kind: str, views: int) -> None:
+def test_images_without_detections(kind: str, views: int) -> None:
     model = detector(kind)
     model.roi_head.test_cfg.score_thr = 2.0
-    found = augmented(model, *([view(picture())] for _ in range(views)))[0].pred_instances
+    found = augmented(model, *([view(image())] for _ in range(views)))[0].pred_instances
     assert len(found) == 0
     assert found.bboxes.shape == (0, 4)
     assert kind == "htc_boxonly" or found.masks.shape == (0, *SIDE)
 
 
-def test_one_empty_picture_in_a_batch() -> None:
+def test_one_empty_image_in_a_batch() -> None:
     model = detector("mask_rcnn")
     model.roi_head.test_cfg.score_thr = 0.0
-    full = [view(picture()), view(picture(1))]
+    full = [view(image()), view(image(1))]
     tta = DetMaskTTAModel(model, {"nms": {"type": "nms", "iou_threshold": 0.5}})
     with torch.no_grad():
         view_, found = tta._detect(*model.data_preprocessor({k: v[0] for k, v in batch(full).items()}, False).values())
@@ -272,7 +272,7 @@ def test_mistakes_are_named() -> None:
     model = detector("mask_rcnn")
     with pytest.raises(UserError, match=r"tta_cfg\.nmss is unknown"):
         DetMaskTTAModel(model, {"nmss": 1})
-    pixels, sample = view(picture())
+    pixels, sample = view(image())
     silent = DetDataSample(metainfo={key: sample.metainfo[key] for key in ("ori_shape", "img_shape", "scale_factor")})
     with pytest.raises(UserError, match="tta_pipeline: a view does not tell its flip"):
         augmented(model, [(pixels, silent)])

@@ -40,18 +40,18 @@ def test_only_the_last_map_changes(neck: GlobalAttentionNeck) -> None:
     assert (out[-1] - maps[-1]).abs().min(dim=1).values.min() > 0
 
 
-def test_it_is_attention_over_all_tokens_of_a_picture(neck: GlobalAttentionNeck) -> None:
+def test_it_is_attention_over_all_tokens_of_a_image(neck: GlobalAttentionNeck) -> None:
     """Head by head and token by token."""
     last = features()[-1]
     expected = []
     weight, bias = neck.attention.in_proj_weight, neck.attention.in_proj_bias
-    for picture in last:
-        tokens = neck.norm(picture.flatten(1).T)
+    for image in last:
+        tokens = neck.norm(image.flatten(1).T)
         query, key, value = (tokens @ weight.T + bias).chunk(3, dim=1)
         heads = []
         for part in torch.arange(16).chunk(4):
             heads.append((query[:, part] @ key[:, part].T / 4**0.5).softmax(dim=1) @ value[:, part])
-        expected.append(picture + neck.attention.out_proj(torch.cat(heads, dim=1)).T.reshape(picture.shape))
+        expected.append(image + neck.attention.out_proj(torch.cat(heads, dim=1)).T.reshape(image.shape))
     torch.testing.assert_close(neck([last])[0], torch.stack(expected))
 
 

@@ -73,7 +73,7 @@ def test_same_features_as_timm(size: tuple[int, int], window: int, pretrained: l
 @pytest.mark.parametrize("window", [4, 5])
 @torch.no_grad()
 def test_zero_padding_gives_the_features_of_huggingface(size: tuple[int, int], window: int) -> None:
-    # Hugging Face shrinks a window to the map of the size that the model was made for, not of the picture that comes.
+    # Hugging Face shrinks a window to the map of the size that the model was made for, not of the image that comes.
     square = size[0] == size[1]
     theirs, features = huggingface_model(size if square else (256, 256), window, [3, 3, 3, 2])
     ours = SwinTransformerV2(ARCH, window_size=window, pad_attention="zeros").eval()

@@ -1,5 +1,5 @@
 """UperNet on our backbone: the window of testing is the config's, with the biases of the authors' formula; tiles and
-whole pictures agree where one tile holds the picture."""
+whole images agree where one tile holds the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.cli import common as cli
-from swinv2_dense.planning.memory_tracker import LiveTensors
+from swinv2_dense.planning.memory_tracker import MemoryTracker
 from tests.checkpoint.makers import microsoft
 from tests.models.oracles import ARCH, randomize
 
@@ -85,20 +85,20 @@ def test_a_segmenters_own_weights_keep_their_unit_at_another_window(built: Any) 
         np.testing.assert_allclose(tables[0].table((4, 4)).numpy(), expected[:, 3:10, 3:10], atol=2e-4)
 
 
-def predict(model: nn.Module, picture: torch.Tensor, mode: str) -> Any:
-    size = tuple(picture.shape[1:])
+def predict(model: nn.Module, image: torch.Tensor, mode: str) -> Any:
+    size = tuple(image.shape[1:])
     sample = structures.SegDataSample(metainfo={"ori_shape": size, "img_shape": size, "pad_shape": size})
     model.test_cfg.mode = mode
     with torch.no_grad():
-        (result,) = model.test_step({"inputs": [picture], "data_samples": [sample]})
+        (result,) = model.test_step({"inputs": [image], "data_samples": [sample]})
     return result
 
 
 @pytest.mark.parametrize("size", [(64, 64), (40, 61)])
-def test_slide_equals_whole_where_one_tile_holds_the_picture(built: Any, size: tuple[int, int]) -> None:
+def test_slide_equals_whole_where_one_tile_holds_the_image(built: Any, size: tuple[int, int]) -> None:
     model = built()
-    picture = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
-    whole, slide = (predict(model, picture, mode) for mode in ("whole", "slide"))
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    whole, slide = (predict(model, image, mode) for mode in ("whole", "slide"))
     assert torch.equal(whole.pred_sem_seg.data, slide.pred_sem_seg.data)
     torch.testing.assert_close(whole.seg_logits.data, slide.seg_logits.data)
     assert len(whole.pred_sem_seg.data.unique()) > 1
@@ -106,20 +106,20 @@ def test_slide_equals_whole_where_one_tile_holds_the_picture(built: Any, size: t
 
 def test_tiles_are_used_beyond_one_tile(built: Any) -> None:
     model = built()
-    picture = torch.randint(0, 256, (3, 80, 100), dtype=torch.uint8)
-    whole, slide = (predict(model, picture, mode) for mode in ("whole", "slide"))
+    image = torch.randint(0, 256, (3, 80, 100), dtype=torch.uint8)
+    whole, slide = (predict(model, image, mode) for mode in ("whole", "slide"))
     assert whole.pred_sem_seg.data.shape == slide.pred_sem_seg.data.shape == (1, 80, 100)
     assert not torch.allclose(whole.seg_logits.data, slide.seg_logits.data)
 
 
-def test_whole_pictures_fit_into_the_memory_of_tiles_and_the_features(built: Any) -> None:
+def test_whole_images_fit_into_the_memory_of_tiles_and_the_features(built: Any) -> None:
     """The decoder's width and classes as in the config: its maps, and the scores of every pixel, are what counts."""
     model = built(**{"model.decode_head.channels": 512, "model.test_cfg.stride": (64, 64)})
-    picture = torch.randint(0, 256, (3, 128, 192), dtype=torch.uint8)
+    image = torch.randint(0, 256, (3, 128, 192), dtype=torch.uint8)
     peaks = {}
     for mode in ("whole", "slide"):
-        with LiveTensors(model) as live:
-            predict(model, picture, mode)
+        with MemoryTracker(model) as live:
+            predict(model, image, mode)
         peaks[mode] = max(moment.activations for moment in live.moments)
     with torch.no_grad():
         features = sum(feature.nbytes for feature in model.backbone(torch.rand(1, 3, 128, 192)))

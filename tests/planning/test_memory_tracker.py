@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from swinv2_dense.planning.memory_tracker import LiveTensors, Moment
+from swinv2_dense.planning.memory_tracker import MemoryTracker, Moment
 
 KIB = 1024
 
@@ -16,7 +16,7 @@ class Attention(nn.Module):
 
 
 def test_views_are_counted_once_and_freed_tensors_no_more() -> None:
-    with LiveTensors(nn.Module()) as live:
+    with MemoryTracker(nn.Module()) as live:
         a = torch.zeros(KIB // 4)
         b = a.view(2, -1)[0]
         assert live.now == Moment(activations=KIB)
@@ -32,7 +32,7 @@ def test_views_are_counted_once_and_freed_tensors_no_more() -> None:
 def test_gradients_are_told_from_activations_and_weights_are_not_counted() -> None:
     model = nn.Linear(16, 16, bias=False)
     x = torch.ones(16, 16)
-    with LiveTensors(model) as live:
+    with MemoryTracker(model) as live:
         loss = model(x).sum()
         loss.backward()
         del loss
@@ -43,7 +43,7 @@ def test_gradients_are_told_from_activations_and_weights_are_not_counted() -> No
 
 def test_what_attention_makes_is_told_from_the_rest() -> None:
     model = nn.Sequential(nn.Linear(16, 16, bias=False), Attention())
-    with LiveTensors(model, (Attention,)) as live:
+    with MemoryTracker(model, (Attention,)) as live:
         kept = model(torch.ones(16, 16))
         assert live.now.attention == KIB
         assert live.now.activations > KIB

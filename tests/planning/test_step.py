@@ -86,7 +86,7 @@ def test_operations_are_three_forward_passes_of_the_model() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "training_outputs", lambda model, batch: lambda x: list(model["backbone"](x)))
         found = measure(wrapped, (256, 256), batch=1, precision="fp32", device="cuda").flops
-    # the picture itself needs no gradient
+    # the image itself needs no gradient
     embedding = 2 * 64**2 * 96 * 3 * 16
     assert found == pytest.approx(3 * forwards - embedding + attention / 2, rel=0.02)
 

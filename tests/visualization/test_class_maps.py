@@ -1,4 +1,4 @@
-"""Class maps over pictures: classes in their colours, unlabelled pixels as they are, a file per tested picture."""
+"""Class maps over images: classes in their colours, unlabelled pixels as they are, a file per tested image."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def shares(path: Path) -> tuple[float, float]:
 
 
 def test_classes_are_painted_and_the_rest_is_not(tmp_path: Path) -> None:
-    picture = np.full((40, 60, 3), 128, np.uint8)
+    image = np.full((40, 60, 3), 128, np.uint8)
     wall, sky, none = (np.full((40, 60), label, np.uint8) for label in (0, 1, 255))
-    draw_class_maps([ClassMaps(picture, wall, sky)], CLASSES, PALETTE, tmp_path / "a" / "both.png")
-    draw_class_maps([ClassMaps(picture, none, wall)], CLASSES, PALETTE, tmp_path / "a" / "unlabelled.png")
-    draw_class_maps([ClassMaps(picture, None, sky)] * 2, CLASSES, PALETTE, tmp_path / "a" / "no_truth.png")
+    draw_class_maps([ClassMaps(image, wall, sky)], CLASSES, PALETTE, tmp_path / "a" / "both.png")
+    draw_class_maps([ClassMaps(image, none, wall)], CLASSES, PALETTE, tmp_path / "a" / "unlabelled.png")
+    draw_class_maps([ClassMaps(image, None, sky)] * 2, CLASSES, PALETTE, tmp_path / "a" / "no_truth.png")
     red, blue = shares(tmp_path / "a" / "both.png")
     assert red > 0.15
     assert blue == pytest.approx(red, rel=0.2)
@@ -49,7 +49,7 @@ def sample(path: Path) -> Any:
     return result
 
 
-def test_the_hook_writes_a_file_for_every_picture_if_told_to(tmp_path: Path) -> None:
+def test_the_hook_writes_a_file_for_every_image_if_told_to(tmp_path: Path) -> None:
     dataset = SimpleNamespace(metainfo={"classes": CLASSES, "palette": PALETTE})
     runner: Any = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=dataset))
     samples = [sample(tmp_path / "one.jpg"), sample(tmp_path / "two.jpg")]

@@ -44,21 +44,21 @@ def test_right_is_green_and_wrong_is_red(tmp_path: Path) -> None:
     frames = np.zeros((2, 6, 8, 3), np.uint8)
     for predicted, colour in (("left", "tab:green"), ("right", "tab:red")):
         draw_strips([Strip(frames, "left", predicted, 0.5)], tmp_path / "strips.png")
-        picture = cv2.cvtColor(cv2.imread(str(tmp_path / "strips.png")), cv2.COLOR_BGR2RGB) / 255
+        image = cv2.cvtColor(cv2.imread(str(tmp_path / "strips.png")), cv2.COLOR_BGR2RGB) / 255
         for tried in ("tab:green", "tab:red"):
-            near = np.abs(picture - to_rgb(tried)).max(axis=2) < 0.05
+            near = np.abs(image - to_rgb(tried)).max(axis=2) < 0.05
             assert near.any() == (tried == colour)
     assert [path.name for path in tmp_path.iterdir()] == ["strips.png"]
 
 
-def test_clips_of_different_sizes_and_lengths_share_a_picture(tmp_path: Path) -> None:
+def test_clips_of_different_sizes_and_lengths_share_a_image(tmp_path: Path) -> None:
     strips = [Strip(np.zeros(shape, np.uint8), "a", "a", 1.0) for shape in ((1, 6, 8, 3), (3, 20, 4, 3))]
     draw_strips(strips, tmp_path / "new" / "strips.png")
     assert cv2.imread(str(tmp_path / "new" / "strips.png")) is not None
 
 
 @pytest.mark.parametrize("classes", [CLASSES, "a file that was not found"])
-def test_the_hook_writes_one_picture_for_every_clip(tmp_path: Path, classes: object) -> None:
+def test_the_hook_writes_one_image_for_every_clip(tmp_path: Path, classes: object) -> None:
     runner = SimpleNamespace(test_dataloader=SimpleNamespace(dataset=SimpleNamespace(metainfo={"classes": classes})))
     samples = [sample(0, [0.9, 0.1, 0.0], f"{kind}/00.mp4") for kind in ("left", "right")]
     batch = {"inputs": [views(1, 4), views(20, 4)]}
