@@ -1,4 +1,4 @@
-"""``python -m swinv2_dense.doctor [EXTRA ...]``: what is installed, what is broken, and the command that mends it.
+"""``python -m swinv2_dense.doctor [EXTRA ...]``: what is installed, what is broken, and the command that fixes it.
 
 ``facts`` imports every part and notes what happened; ``findings`` recognises, from these notes alone, the broken
 installs that people meet; ``__main__`` prints the table.

@@ -6,14 +6,16 @@ import contextlib
 import importlib
 import importlib.metadata
 import io
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["PARTS", "Facts", "Part", "collect"]
 
-_MM = ("det", "seg", "video")
+_MM = ("det", "seg", "video", "cls")
 
 
 class Part(NamedTuple):
@@ -34,15 +36,18 @@ PARTS = (
     Part("rich", "rich"),
     Part("cv2", "opencv-contrib-python-headless", _MM),
     Part("mmengine", "onedl-mmengine", imports=("mmengine.model",)),
-    Part("mmcv", "onedl-mmcv", _MM),
-    Part("mmcv.ops", "onedl-mmcv", _MM),
+    Part("mmcv", "mmcv-lite", _MM),
+    Part("mmcv.ops", "mmcv-lite", _MM),
     Part("mmdet", "onedl-mmdetection", ("det",), ("mmdet.models", "mmdet.datasets", "mmdet.evaluation", "mmdet.apis")),
     Part("pycocotools", "pycocotools", ("det",), ("pycocotools.mask",)),
     Part("mmseg", "onedl-mmsegmentation", ("seg",), ("mmseg.models", "mmseg.datasets", "mmseg.apis")),
     Part("mmaction", "mmaction2", ("video",), ("mmaction.models", "mmaction.datasets", "mmaction.apis")),
-    Part("decord", "decord", ("video",)),
-    Part("mmpretrain", "onedl-mmpretrain", ("test",), ("mmpretrain.models",)),
+    Part("av", "av", ("video",)),
+    Part("mmpretrain", "onedl-mmpretrain", ("cls", "test"), ("mmpretrain.models",)),
     Part("transformers", "transformers", ("test",)),
+    Part("onnx", "onnx", ("export",)),
+    Part("onnxscript", "onnxscript", ("export",)),
+    Part("onnxruntime", "onnxruntime", ("export",)),
 )
 
 
@@ -59,27 +64,29 @@ class Facts:
     suppliers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By top module, the distributions that write it."""
     operators: str = ""
-    """What mmcv's operators were compiled for: ``CPU`` or ``CPU and CUDA 13.0``."""
+    """Whose mmcv's operators are: ``torchvision``, ``compiled for CPU`` or ``compiled for CPU and CUDA 13.0``."""
     torch_cuda: str = ""
     """CUDA version of the torch build; empty for a CPU build."""
     cards: tuple[str, ...] = ()
     """Names of the visible cards."""
+    gpu_present: bool = False
+    """Whether the machine has an NVIDIA GPU, as its driver says; torch may see it or not."""
     repairs: tuple[str, ...] = ()
     """What had to be repaired in order to import mmaction2."""
     no_kernel: str = ""
     """Why CPUs have torch's attention and linear layers instead of our own kernels, or empty."""
 
 
-def collect(tell: Callable[[str], object] = lambda module: None) -> Facts:
-    """Import every part and note what happened. ``tell`` is called with each module's name before it is imported."""
+def collect(report: Callable[[str], object] = lambda module: None) -> Facts:
+    """Import every part and note what happened. ``report`` is called with each module's name before it is imported."""
     top_modules = {part.module.split(".")[0] for part in PARTS}
     suppliers = importlib.metadata.packages_distributions()
     found: dict[str, tuple[str, ...]] = {m: tuple(sorted(set(suppliers.get(m, ())))) for m in top_modules}
     versions, errors = {}, {}
     for part in PARTS:
-        tell(part.module)
+        report(part.module)
         try:
-            # Some libraries chat while they are imported.
+            # Some libraries print while they are imported.
             with (
                 warnings.catch_warnings(),
                 contextlib.redirect_stdout(io.StringIO()),
@@ -99,8 +106,9 @@ def collect(tell: Callable[[str], object] = lambda module: None) -> Facts:
         },
         suppliers=found,
         operators=_operators() if "mmcv.ops" in versions else "",
+        gpu_present=Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None,
         repairs=_repairs() if "mmaction" in versions else (),
-        no_kernel=_no_kernel(tell) if "torch" in versions else "",
+        no_kernel=_no_kernel(report) if "torch" in versions else "",
         **(_cuda() if "torch" in versions else {}),
     )
 
@@ -121,25 +129,30 @@ def _import(part: Part) -> str:
 
 
 def _run_operator() -> None:
-    """Run one operator of mmcv on every kind of device that it was compiled for."""
+    """Run one operator of mmcv on every kind of device that it is there for."""
     import torch
     from mmcv.ops import nms
 
+    on_gpu = torch.cuda.is_available() and _operators() != "compiled for CPU"
     boxes, scores = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 2.0]]), torch.tensor([0.9, 0.8])
-    for device in ["cpu", "cuda"] if "CUDA" in _operators() and torch.cuda.is_available() else ["cpu"]:
+    for device in ["cpu", "cuda"] if on_gpu else ["cpu"]:
         nms(boxes.to(device), scores.to(device), 0.5)
 
 
 def _operators() -> str:
+    from swinv2_dense.compat.mmcv_ops import state
+
+    if state() == "torchvision":
+        return "torchvision"
     from mmcv.ops import get_compiling_cuda_version
 
     cuda = get_compiling_cuda_version()
-    return "CPU" if cuda == "not available" else f"CPU and CUDA {cuda}"
+    return "compiled for CPU" if cuda == "not available" else f"compiled for CPU and CUDA {cuda}"
 
 
-def _no_kernel(tell: Callable[[str], object]) -> str:
-    tell("CPU kernels")
-    with warnings.catch_warnings(record=True) as told:
+def _no_kernel(report: Callable[[str], object]) -> str:
+    report("CPU kernels")
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
             from swinv2_dense.cpu.native import library
@@ -148,7 +161,7 @@ def _no_kernel(tell: Callable[[str], object]) -> str:
                 return ""
         except Exception as error:  # torch or torchvision is broken, which has a line of its own
             return f"{type(error).__name__}: {error}".splitlines()[0]
-    return str(told[-1].message) if told else "it could not be compiled"
+    return str(warned[-1].message) if warned else "it could not be compiled"
 
 
 def _repairs() -> tuple[str, ...]:

@@ -14,47 +14,49 @@ __all__ = ["Finding", "examine"]
 
 
 class Finding(NamedTuple):
-    """What is the matter with a module, the command that mends it (with ``{pip}`` in it), and whether it must be."""
+    """What is the matter with a module, the command that fixes it (with ``{pip}`` in it), and whether it must be."""
 
     module: str
     problem: str
-    mend: str = ""
+    fix: str = ""
     broken: bool = True
 
 
-_BUILD_TOOLS = "{pip} install 'setuptools>=77,<81' wheel ninja"
-_COMPILE_MMCV = (
-    f"{_BUILD_TOOLS} && CFLAGS='-O1 -g0' CXXFLAGS='-O1 -g0' {{pip}} install"
-    " --force-reinstall --no-build-isolation --no-cache-dir --no-deps onedl-mmcv"
-)
+# Without its dependencies: it asks for mmengine, which writes into the folder of onedl-mmengine.
+_LITE = "{pip} install --no-deps --force-reinstall mmcv-lite"
+_INSTEAD = f"{{pip}} uninstall --yes {{supplier}} && {_LITE}"
 _AGAIN = "{pip} install --force-reinstall --no-deps --no-cache-dir {supplier}"
+_TORCH = "{pip} install --force-reinstall torch torchvision"
 _BELOW_5 = "{pip} install 'transformers>=4.53,<5'"
 
 
 class Symptom(NamedTuple):
-    """What the error of some modules says, what that means, and what mends it."""
+    """What the error of some modules says, what that means, and what fixes it."""
 
     modules: str
     error: str
     problem: str
-    mend: str
+    fix: str
 
 
 # The first that fits is the one that counts.
 _SYMPTOMS = (
     Symptom(
-        r"mmcv\.ops", r"No module named 'mmcv\._ext'", "mmcv._ext is missing: built without operators", _COMPILE_MMCV
+        *(r"mmcv\.ops", r"undefined symbol|lib(c10|torch|cudart)\S*: cannot open"),
+        *("mmcv was compiled for another torch; without compiled operators it works on torchvision's", _INSTEAD),
     ),
     Symptom(
-        *(r"mmcv\.ops", r"undefined symbol|lib(c10|torch|cudart)\S*: cannot open"),
-        *("mmcv was compiled for another torch", _COMPILE_MMCV),
+        *(r"mmcv\.ops", r"no kernel image"),
+        *("mmcv was compiled for another GPU; without compiled operators it works on torchvision's", _INSTEAD),
     ),
-    Symptom(r"mmcv\.ops", r"no kernel image", "mmcv was compiled for another card", _COMPILE_MMCV),
-    Symptom(r"mmcv\.ops", r"", "{error}", _COMPILE_MMCV),
+    Symptom(
+        r"mmcv\.ops", r"No module named 'mmcv\._ext'", "mmcv has no operators, and torchvision's are not there", _LITE
+    ),
+    Symptom(r"mmcv\.ops", r"", "{error}", _INSTEAD),
     Symptom(
         *(r"torchvision", r"torchvision::nms does not exist"),
         "torchvision is of another build than torch; take both from the same index",
-        "{pip} install --force-reinstall torch torchvision",
+        _TORCH,
     ),
     Symptom(
         *(r"cv2", r"lib(GL|gthread|SM|Xext)\S*: cannot open"),
@@ -82,16 +84,15 @@ def examine(facts: Facts, required: Collection[str] = ()) -> dict[str, Finding]:
     """What is the matter, by module; nothing about a module means that it works, or is absent and not required.
 
     Args:
-        required: The extras whose parts must be there, of ``det``, ``seg``, ``video`` and ``test``.
+        required: The extras whose parts must be there, of ``det``, ``seg``, ``video``, ``cls``, ``export``, ``test``.
     """
     findings: dict[str, Finding] = {}
     for recognise in (
-        _lite,
         _twins,
         _transformers,
-        _setuptools,
         _errors,
         _no_cuda,
+        _unused_gpu,
         _mmaction,
         _kernel,
         lambda f: _absent(f, required),
@@ -101,21 +102,21 @@ def examine(facts: Facts, required: Collection[str] = ()) -> dict[str, Finding]:
     return findings
 
 
-def _lite(facts: Facts) -> Iterator[Finding]:
-    for name in facts.distributions:
-        if re.fullmatch(r"(onedl-)?mmcv-lite", name):
-            mend = f"{{pip}} uninstall --yes {' '.join(facts.suppliers.get('mmcv', (name,)))} && {_COMPILE_MMCV}"
-            yield Finding("mmcv.ops", f"{name} is mmcv without its operators", mend)
-
-
 def _twins(facts: Facts) -> Iterator[Finding]:
     for part in PARTS:
         names = facts.suppliers.get(part.module, ())
-        if len(names) > 1:
-            what = "two OpenCVs" if part.module == "cv2" else f"two distributions of {part.module}"
-            again = _COMPILE_MMCV if part.module == "mmcv" else f"{{pip}} install --no-deps {part.distribution}"
-            mend = f"{{pip}} uninstall --yes {' '.join(names)} && {again}"
-            yield Finding(part.module, f"{what}, one written over the other: {', '.join(names)}", mend)
+        if len(names) < 2:
+            continue
+        again = f"{{pip}} uninstall --yes {' '.join(names)} && {_install(part.module)}"
+        if part.module == "cv2":
+            # OpenMMLab's packages ask for several, and pip installs them all; what counts is whether the last works.
+            works, what = "cv2" in facts.versions, f"{len(names)} OpenCVs"
+            if not works and "cannot open" in facts.errors.get("cv2", ""):
+                what += ", of which the last one needs display libraries"
+        else:
+            works, what = False, f"{len(names)} distributions of {part.module}"
+        problem = f"{'works; ' if works else ''}{what}, one written over the other: {', '.join(names)}"
+        yield Finding(part.module, problem, again, broken=not works)
 
 
 def _transformers(facts: Facts) -> Iterator[Finding]:
@@ -123,14 +124,6 @@ def _transformers(facts: Facts) -> Iterator[Finding]:
     if _major(version) >= 5 and facts.suppliers.get("mmpretrain"):
         problem = "transformers 5: mmpretrain, and with it mmdet, cannot be imported beside it"
         yield Finding("transformers", problem, _BELOW_5)
-
-
-def _setuptools(facts: Facts) -> Iterator[Finding]:
-    version = facts.distributions.get("setuptools", "77")
-    if _major(version) < 77:
-        yield Finding("setuptools", "too old to compile mmcv: rejects its licence field", _BUILD_TOOLS, broken=False)
-    if _major(version) >= 81:
-        yield Finding("setuptools", "too new to compile mmcv: has no pkg_resources", _BUILD_TOOLS, broken=False)
 
 
 def _errors(facts: Facts) -> Iterator[Finding]:
@@ -148,15 +141,26 @@ def _errors(facts: Facts) -> Iterator[Finding]:
             yield Finding(part.module, f"needs {missing[1]}, which is not installed", _install(missing[1]))
             continue
         symptom = next(s for s in _SYMPTOMS if re.fullmatch(s.modules, part.module) and re.search(s.error, error))
-        supplier = " ".join(facts.suppliers.get(part.module, ())) or part.distribution
-        mend = symptom.mend.format(pip="{pip}", supplier=supplier, distribution=part.distribution)
-        yield Finding(part.module, symptom.problem.format(error=error.strip().splitlines()[0]), mend)
+        supplier = " ".join(facts.suppliers.get(part.module.split(".")[0], ())) or part.distribution
+        fix = symptom.fix.format(pip="{pip}", supplier=supplier, distribution=part.distribution)
+        yield Finding(part.module, symptom.problem.format(error=error.strip().splitlines()[0]), fix)
 
 
 def _no_cuda(facts: Facts) -> Iterator[Finding]:
-    if facts.cards and facts.torch_cuda and facts.operators == "CPU":
-        problem = f"CPU operators only, though there is a GPU: install the CUDA {facts.torch_cuda} toolkit, then mend"
-        yield Finding("mmcv.ops", problem, _COMPILE_MMCV, broken=False)
+    if facts.cards and facts.operators == "compiled for CPU":
+        supplier = " ".join(facts.suppliers.get("mmcv", ())) or "mmcv"
+        problem = "compiled for CPUs only, though there is a GPU: without compiled operators it works on torchvision's"
+        yield Finding("mmcv.ops", problem, _INSTEAD.format(pip="{pip}", supplier=supplier), broken=False)
+
+
+def _unused_gpu(facts: Facts) -> Iterator[Finding]:
+    if not facts.gpu_present or facts.cards or "torch" not in facts.versions:
+        return
+    if facts.torch_cuda:
+        why = f"CUDA_VISIBLE_DEVICES hides it, or its driver (nvidia-smi) is too old for CUDA {facts.torch_cuda}"
+        yield Finding("GPU", f"there is one, but torch sees none: {why}", broken=False)
+    else:
+        yield Finding("GPU", "there is one, but this torch is built for CPUs", _TORCH, broken=False)
 
 
 def _mmaction(facts: Facts) -> Iterator[Finding]:
@@ -180,17 +184,18 @@ def _absent(facts: Facts, required: Collection[str]) -> Iterator[Finding]:
 
 
 def _install(module: str) -> str:
-    """The command that brings a module which is not there, in the version that our own metadata asks for."""
+    """The command that installs a module which is not there, in the version that our own metadata asks for."""
     if module.startswith("mmcv"):
-        return _COMPILE_MMCV
+        return _LITE
     wanted = next((part.distribution for part in PARTS if part.module == module), module)
+    without = "--no-deps " if wanted.startswith("opencv") or wanted == "mmaction2" else ""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         for line in importlib.metadata.requires("swinv2_dense") or ():
             requirement = line.partition(";")[0].strip()
             if re.split(r"[^\w.-]", requirement)[0] == wanted:
                 wanted = requirement
                 break
-    return f"{{pip}} install '{wanted}'"
+    return f"{{pip}} install {without}'{wanted}'"
 
 
 def _major(version: str) -> int:

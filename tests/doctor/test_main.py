@@ -1,5 +1,5 @@
-"""The table names every part, the exit status tells whether something is broken, and each mending command is printed
-once: ``make install`` for an environment that it made, pip's own commands elsewhere."""
+"""The table names every part, the exit status tells whether something is broken, and each command that fixes something
+is printed once, for this environment and, in a checkout, with the tested versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_OPERATORS = {"errors": {"mmcv.ops": "ModuleNotFoundError: No module named 'mm
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "mending", lambda finding: finding.mend and f"mend with {finding.mend}")
+    monkeypatch.setattr(doctor, "fixing", lambda finding: finding.fix and f"fix with {finding.fix}")
 
 
 @pytest.mark.usefixtures("found")
@@ -30,7 +30,7 @@ def test_works(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert [part.module for part in PARTS if f" {part.module} " not in out] == []
     assert "absent (extra det)" in out
-    assert "to mend" not in out
+    assert "to fix" not in out
 
 
 @pytest.mark.usefixtures("found")
@@ -39,8 +39,8 @@ def test_broken(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     monkeypatch.setattr(doctor, "collect", lambda tell: facts)
     assert doctor.main([]) == 1
     out = capsys.readouterr().out
-    assert "mmcv._ext" in out
-    assert out.count("to mend: ") == 1
+    assert "mmcv has no operators" in out
+    assert out.count("to fix: ") == 1
 
 
 @pytest.mark.usefixtures("found")
@@ -65,13 +65,29 @@ def test_unknown_extra() -> None:
     assert exit_.value.code == 2
 
 
-def test_mending_an_environment_of_ours_and_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finding = Finding("timm", "gone", "{pip} install 'timm>=1'")
-    assert doctor.mending(finding, tmp_path).endswith("-m pip install 'timm>=1'")
-    (tmp_path / ".swinv2_dense.json").touch()
-    monkeypatch.chdir(doctor._CHECKOUT)
-    assert doctor.mending(finding, tmp_path) == f"make install VENV={tmp_path}"
-    assert doctor.mending(finding._replace(mend=""), tmp_path) == ""
+def test_commands_for_this_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = Finding("timm", "gone", "{pip} uninstall --yes timm && {pip} install 'timm>=1'")
+    pip, tested = f"{sys.executable} -m pip", tmp_path / "constraints.txt"
+    assert doctor.fixing(finding, tested) == f"{pip} uninstall --yes timm && {pip} install 'timm>=1'"
+    tested.touch()
+    assert doctor.fixing(finding, tested) == f"{pip} uninstall --yes timm && {pip} install -c {tested} 'timm>=1'"
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    assert doctor.fixing(finding, tested) == "uv pip uninstall timm && uv pip install 'timm>=1'"
+    assert doctor.fixing(finding._replace(fix=""), tested) == ""
+
+
+@pytest.mark.usefixtures("found")
+@pytest.mark.parametrize(
+    ("operators", "shown"), [("torchvision", "works, on torchvision's"), ("compiled for CPU", "compiled for CPU")]
+)
+def test_whose_operators(
+    operators: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions = BASE | {"mmcv": "2.2.0", "mmcv.ops": "2.2.0"}
+    facts = Facts(versions=versions, suppliers={"mmcv": ("mmcv-lite",)}, operators=operators)
+    monkeypatch.setattr(doctor, "collect", lambda tell: facts)
+    assert doctor.main([]) == 0
+    assert shown in capsys.readouterr().out
 
 
 def test_runs_where_mmengine_does_not_import(tmp_path: Path) -> None:
@@ -81,6 +97,6 @@ def test_runs_where_mmengine_does_not_import(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "swinv2_dense.doctor"]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "to mend:" in done.stdout
+    assert "to fix:" in done.stdout
     assert "mmengine" in done.stdout
     assert "Traceback" not in done.stderr
