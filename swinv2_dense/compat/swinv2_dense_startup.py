@@ -97,7 +97,7 @@ class RepairingLoader:
 def install() -> None:
     """Register both finders; those of another copy of this file give way."""
     others = [finder for finder in sys.meta_path if not hasattr(finder, "swinv2_dense")]
-    sys.meta_path[:] = [RepairingFinder(), *others, OfferingFinder()]  # type: ignore[list-item]
+    sys.meta_path[:] = [RepairingFinder(), *others, OfferingFinder()]
 
 
 install()

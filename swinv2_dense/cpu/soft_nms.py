@@ -47,32 +47,27 @@ def soft_nms(
     if flat[0].shape != (n, 4) or flat[1].shape != (n,):
         raise ValueError(f"boxes must be N x 4 and scores N, not {tuple(boxes.shape)} and {tuple(scores.shape)}")
     detections, index = torch.empty(n, 5), torch.empty(n, dtype=torch.int64)
-    numbers = (METHODS.index(method), iou_threshold, sigma, min_score, offset)
+    tensors, kind, numbers = (
+        (*flat, detections, index),
+        METHODS.index(method),
+        (iou_threshold, sigma, min_score, offset),
+    )
     native = library()
     if native is None:
-        kept = _by_numpy(*(t.numpy() for t in (*flat, detections, index)), *numbers)
+        kept = _by_numpy([t.numpy() for t in tensors], kind, [np.float32(number) for number in numbers])
     else:
-        pointers = (ctypes.c_void_p(t.data_ptr()) for t in (*flat, detections, index))
         run = native.soft_nms_float32
         run.restype = ctypes.c_int64
-        kept = run(*pointers, ctypes.c_int64(n), ctypes.c_int64(numbers[0]), *map(ctypes.c_float, numbers[1:]))
+        pointers = (ctypes.c_void_p(t.data_ptr()) for t in tensors)
+        kept = run(*pointers, ctypes.c_int64(n), ctypes.c_int64(kind), *map(ctypes.c_float, numbers))
     return detections[:kept], index[:kept]
 
 
-def _by_numpy(
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    detections: np.ndarray,
-    index: np.ndarray,
-    method: int,
-    iou_threshold: float,
-    sigma: float,
-    min_score: float,
-    offset: float,
-) -> int:
-    """The same without a compiler. Writes ``detections`` and ``index`` and returns how many of them there are."""
+def _by_numpy(arrays: list[np.ndarray], method: int, numbers: list[np.float32]) -> int:
+    """The same without a compiler. Writes the detections and their indices and returns how many of them there are."""
+    boxes, scores, detections, index = arrays
+    iou_threshold, sigma, min_score, offset = numbers
     f32 = np.float32
-    iou_threshold, sigma, min_score, offset = (f32(number) for number in (iou_threshold, sigma, min_score, offset))
     n = len(boxes)
     x1, y1, x2, y2 = boxes.T
     # 6 x N: corners, area, score. A column moves as a whole when boxes change places.

@@ -1,8 +1,8 @@
 """Deformable convolutions (Dai et al., 2017; with a mask: Zhu et al., 2019), by torchvision.
 
 ``input`` is B x C x H x W, ``weight`` C_out x C / groups x kH x kW, ``offset`` B x groups*kH*kW*2 x H_out x W_out,
-(y, x) in pixels, ``mask`` B x groups*kH*kW x H_out x W_out. The buffers ``columns`` and ``ones`` are not used. Gradients
-are autograd's.
+(y, x) in pixels, ``mask`` B x groups*kH*kW x H_out x W_out. The buffers ``columns`` and ``ones`` are not used.
+Gradients are autograd's.
 """
 
 from __future__ import annotations
@@ -165,12 +165,10 @@ def modulated_deform_conv_backward(
     """Adds the gradients to the five ``grad_*``."""
     geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
     totals = [grad_input, grad_offset, grad_weight, grad_mask] + [grad_bias] * with_bias
-    inputs = [t.detach().requires_grad_() for t in (input, offset, weight, mask, bias)[: len(totals)]]
+    leaf = [t.detach().requires_grad_() for t in (input, offset, weight, mask, bias)[: len(totals)]]
     with torch.enable_grad():
-        output = _convolve(*inputs[:3], inputs[4] if with_bias else None, inputs[3], *geometry)
-    for total, gradient in zip(
-        totals, torch.autograd.grad(output, inputs, grad_output.type_as(output)), strict=True
-    ):
+        output = _convolve(leaf[0], leaf[1], leaf[2], leaf[4] if with_bias else None, leaf[3], *geometry)
+    for total, gradient in zip(totals, torch.autograd.grad(output, leaf, grad_output.type_as(output)), strict=True):
         total += gradient
 
 

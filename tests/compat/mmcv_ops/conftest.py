@@ -50,4 +50,3 @@ def compiled(_ours: None) -> Callable[[Run], Any]:
             return run()
 
     return call
-

@@ -21,7 +21,7 @@ SHAPES = [(4, 6), (2, 3)]
 
 def by_loops(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
     """B x queries x heads*C. Samples between four pixels, zero outside the map."""
-    batch, queries, heads, levels, points, _ = locations.shape
+    batch, queries, heads, _, points, _ = locations.shape
     out = []
     for b, q, h in ((b, q, h) for b in range(batch) for q in range(queries) for h in range(heads)):
         total = value.new_zeros(value.shape[-1])

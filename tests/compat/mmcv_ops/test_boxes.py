@@ -88,7 +88,13 @@ def test_soft_nms(method: str, threshold: float, offset: int, compiled: Any) -> 
         expected[best] = now.pop(best)
         for i in list(now):
             x = iou(rows[best], rows[i], offset)
-            now[i] *= math.exp(-x * x / 0.4) if method == "gaussian" else 1 if x < threshold else (1 - x) * (method == "linear")
+            now[i] *= (
+                math.exp(-x * x / 0.4)
+                if method == "gaussian"
+                else 1
+                if x < threshold
+                else (1 - x) * (method == "linear")
+            )
             if now[i] < 0.05:
                 del now[i]
     assert kept.tolist() == list(expected)

@@ -22,7 +22,7 @@ def by_sampling(
     x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, stride: int, pad: int, dilation: int, groups: int
 ) -> Tensor:
     """Every tap is a grid of bilinear samples, zero outside; the convolution sums over taps and channels."""
-    batch, channels, height, width = x.shape
+    batch, _, height, width = x.shape
     *_, out_h, out_w = offset.shape
     taps = KERNEL[0] * KERNEL[1]
     deform_groups = mask.shape[1] // taps

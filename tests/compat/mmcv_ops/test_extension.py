@@ -22,7 +22,11 @@ from swinv2_dense.errors import UserError
 
 def test_every_name_that_mmcv_loads_is_there() -> None:
     sources = "\n".join(path.read_text() for path in Path(mmcv.__path__[0], "ops").glob("*.py"))
-    names = {name for listed in re.findall(r"load_ext\(\s*'_ext',\s*\[(.*?)\]", sources, re.S) for name in re.findall(r"'(\w+)'", listed)}
+    names = {
+        name
+        for listed in re.findall(r"load_ext\(\s*'_ext',\s*\[(.*?)\]", sources, re.S)
+        for name in re.findall(r"'(\w+)'", listed)
+    }
     assert names > set(OPERATORS)
     extension = ModuleType("mmcv._ext")
     fill(extension)
@@ -31,7 +35,7 @@ def test_every_name_that_mmcv_loads_is_there() -> None:
 
 
 def test_an_operator_that_needs_a_compiled_mmcv_names_itself_in_one_line() -> None:
-    with pytest.raises(UserError, match="mmcv's operator box_iou_rotated is not among .* onedl-mmcv") as caught:
+    with pytest.raises(UserError, match=r"mmcv's operator box_iou_rotated is not among .* onedl-mmcv") as caught:
         box_iou_rotated(torch.ones(1, 5), torch.ones(1, 5))
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="operator carafe_naive_forward"):
