@@ -15,7 +15,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from swinv2_dense.checkpoint.inflation import inflate
-from swinv2_dense.checkpoint.publishers import Weights, from_authors, identify, to_authors
+from swinv2_dense.checkpoint.publishers import HEADS, Weights, from_authors, identify, to_authors
 from swinv2_dense.checkpoint.reading import Checkpoint, Source, read, unwrap
 from swinv2_dense.checkpoint.report import LoadReport, logger, show_window
 from swinv2_dense.checkpoint.window_transfer import Window, anatomy, find_geometry, windows_per_stage
@@ -244,18 +244,27 @@ def _pretrained_windows(
 
 
 def _rest(model: nn.Module, weights: Weights, prefix: str, report: LoadReport) -> dict[str, Tensor]:
-    """What a whole model's checkpoint holds beside the backbone, where ``model`` has a place for it."""
-    whole = bool(prefix) and weights.prefix == prefix
-    places = {k: v for k, v in model.state_dict().items() if not k.startswith(prefix)} if whole else {}
-    rest = {k: v for k, v in weights.other.items() if k in places and places[k].shape == v.shape}
-    if rest:
-        report.loaded += list(rest)
-        report.missing += [key for key in places if key not in rest]
-    kept = {kind: [key for key in keys if key not in places] for kind, keys in report.dropped.items()}
+    """What a checkpoint holds beside the backbone and ``model`` has a place for.
+
+    Of a whole model's checkpoint whose backbone lies where ``model``'s does, that is everything of the same shape. A
+    classifier's head finds its place whatever the two call it; one for other classes stays as initialised.
+    """
+    places = {k: v for k, v in model.state_dict().items() if not k.startswith(prefix)} if prefix else {}
+    whole = weights.prefix == prefix
+    origins: dict[str, str] = {}  # place in the model -> key in the file
+    for key in weights.other:
+        names = ([key] if whole else []) + HEADS.get(weights.head_keys.get(key, ""), [])
+        if place := next((name for name in names if name in places), None):
+            origins[place] = key
+    fits = {p: key for p, key in origins.items() if places[p].shape == weights.other[key].shape}
+    report.loaded += fits
+    wanted = places if whole and fits else [name for names in HEADS.values() for name in names if name in places]
+    report.missing += [place for place in wanted if place not in fits]
+    kept = {kind: [key for key in keys if key not in origins.values()] for kind, keys in report.dropped.items()}
     kept["of another shape"] = [
-        f"{key} {tuple(value.shape)} for {tuple(places[key].shape)}"
-        for key, value in weights.other.items()
-        if key in places and key not in rest
+        f"{key} {tuple(weights.other[key].shape)} for {tuple(places[place].shape)}"
+        for place, key in origins.items()
+        if place not in fits
     ]
     report.dropped = {kind: keys for kind, keys in kept.items() if keys}
-    return rest
+    return {place: weights.other[key] for place, key in fits.items()}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from swinv2_dense.errors import UserError
 
-__all__ = ["PUBLISHERS", "Weights", "from_authors", "identify", "to_authors"]
+__all__ = ["HEADS", "PUBLISHERS", "Weights", "from_authors", "identify", "to_authors"]
 
 PUBLISHERS = ("microsoft", "timm", "huggingface", "mmpretrain", "simmim", "ours")
 
@@ -85,6 +85,8 @@ _TABLES: dict[str, dict[str, str]] = {
     "simmim": {},
     "ours": _OURS,
 }
+# Where classifiers keep their head, by the authors' name for it: MMPretrain and timm, Hugging Face, the authors.
+HEADS = {f"head.{part}": [f"{name}.{part}" for name in ("head.fc", "classifier", "head")] for part in ("weight", "bias")}
 # What the backbone's names begin with in a file of the publisher's that has a head.
 _PREFIXES = {"huggingface": "swinv2.", "mmpretrain": "backbone."}
 
@@ -94,7 +96,7 @@ class Weights:
     """A SwinV2 in the authors' names.
 
     ``tensors``: parameters of the backbone, the last norm as ``norm``, those of earlier stages (if any) as ``norm{i}``.
-    ``head``: ``head.weight``, ``head.bias`` of a classifier. ``tables``: relative_coords_table of each block.
+    ``head``: ``head.weight``, ``head.bias`` of a classifier; ``head_keys``: the file's keys of these. ``tables``: relative_coords_table of each block.
     ``saved_windows``: pre-training window of each stage as our own files store it. ``other``: what the file holds
     beside the backbone, a head included, under its own names. ``dropped``: keys of the file that a backbone has no use
     for, by what they are; ``unexpected``: those nothing is known about.
@@ -104,6 +106,7 @@ class Weights:
     prefix: str
     tensors: dict[str, Tensor]
     head: dict[str, Tensor] = field(default_factory=dict)
+    head_keys: dict[str, str] = field(default_factory=dict)
     tables: dict[str, Tensor] = field(default_factory=dict)
     saved_windows: dict[int, Tensor] = field(default_factory=dict)
     dropped: dict[str, list[str]] = field(default_factory=dict)
@@ -233,6 +236,7 @@ def _sort_in(weights: Weights, key: str, value: Tensor, rename: Callable[[str], 
     authors = name if inside and re.fullmatch(r"norm\d+\.(weight|bias)", name) else rename(name)
     if authors is not None and authors.startswith("head."):
         weights.head[authors] = weights.other[key] = value
+        weights.head_keys[key] = authors
         weights.dropped.setdefault("head", []).append(key)
     elif not inside:
         weights.other[key] = value

@@ -14,6 +14,7 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 from swinv2_dense.checkpoint import load_pretrained
+from swinv2_dense.checkpoint.publishers import HEADS
 from swinv2_dense.errors import UserError
 from swinv2_dense.models import SwinTransformerV2
 from tests.checkpoint.makers import CLASSES, MAKERS, PRETRAINED, microsoft, mmpretrain, save, simmim, timm
@@ -251,22 +252,62 @@ def test_a_detectors_own_checkpoint_is_loaded_whole(tmp_path: Path) -> None:
     assert "backbone.norm0.bias" in report.loaded
 
 
-def test_a_classifiers_head_is_dropped_by_a_detector_and_kept_by_a_classifier() -> None:
-    detector = Detector()
-    report = load_pretrained(detector, mmpretrain().state_dict)
-    assert report.dropped == {"head": ["head.fc.weight", "head.fc.bias"]}
+class Classifier(nn.Module):
+    """``name``: where it keeps its head, as MMPretrain, Hugging Face or the authors do."""
 
-    class Classifier(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.backbone = ours()
-            self.head = nn.ModuleDict({"fc": nn.Linear(256, CLASSES)})
+    def __init__(self, name: str, classes: int = CLASSES) -> None:
+        super().__init__()
+        self.backbone = ours()
+        for part in name.split(".")[:-1]:
+            self.add_module(part, nn.Module())
+        self.get_submodule(name.rpartition(".")[0]).add_module(name.rpartition(".")[2], nn.Linear(256, classes))
+        self.name = name
 
-    classifier = Classifier()
-    published = mmpretrain()
-    report = load_pretrained(classifier, published.state_dict)
-    assert not report.dropped
-    assert torch.equal(classifier.head["fc"].weight, published.state_dict["head.fc.weight"])
+    @property
+    def linear(self) -> nn.Module:
+        return self.get_submodule(self.name)
+
+
+def test_a_detector_drops_a_classifiers_head() -> None:
+    assert load_pretrained(Detector(), mmpretrain().state_dict).dropped == {"head": ["head.fc.weight", "head.fc.bias"]}
+
+
+@EVERYONE
+@pytest.mark.parametrize("name", ["head.fc", "classifier", "head"])
+def test_a_classifier_takes_the_head_of_any_publisher(publisher: str, name: str, tmp_path: Path) -> None:
+    published = MAKERS[publisher]()
+    theirs = [published.state_dict[k] for k in published.state_dict if k.endswith((*HEADS["head.weight"],))]
+    path = save(published, publisher, tmp_path, "swinv2_window4_64")
+    model = Classifier(name)
+    report = load_pretrained(model, path)
+    assert [f"{name}.{part}" in report.loaded for part in ("weight", "bias")] == [bool(theirs)] * 2
+    assert report.missing == ([] if theirs else [f"{name}.weight", f"{name}.bias"])
+    assert "head" not in report.dropped
+    if theirs:
+        assert torch.equal(model.linear.weight, theirs[0])
+
+    other = Classifier(name, classes=CLASSES + 1)
+    before = other.linear.weight.clone()
+    report = load_pretrained(other, path)
+    assert torch.equal(other.linear.weight, before)
+    assert report.missing == [f"{name}.weight", f"{name}.bias"]
+    assert len(report.dropped.get("of another shape", [])) == (2 if theirs else 0)
+
+
+def test_mmpretrains_classifier_on_our_backbone_computes_the_publishers_logits() -> None:
+    from mmpretrain.models import ImageClassifier
+
+    published = microsoft()
+    model = ImageClassifier(
+        backbone=dict(type="swinv2_dense.SwinTransformerV2", arch=ARCH, window_size=4, out_indices=(3,)),
+        neck=dict(type="GlobalAveragePooling"),
+        head=dict(type="LinearClsHead", num_classes=CLASSES, in_channels=256),
+    ).eval()
+    report = load_pretrained(model, published.state_dict)
+    assert not report.missing
+    x = torch.randn(2, 3, 64, 64)
+    assert published.logits is not None
+    torch.testing.assert_close(model.head(model.extract_feat(x)), published.logits(x), rtol=1e-4, atol=1e-4)
 
 
 def test_mmengines_load_checkpoint_reads_another_publishers_detector(tmp_path: Path) -> None:
