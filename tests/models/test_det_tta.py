@@ -274,7 +274,7 @@ def test_mistakes_are_named() -> None:
         DetMaskTTAModel(model, {"nmss": 1})
     pixels, sample = view(image())
     silent = DetDataSample(metainfo={key: sample.metainfo[key] for key in ("ori_shape", "img_shape", "scale_factor")})
-    with pytest.raises(UserError, match="tta_pipeline: a view does not tell its flip"):
+    with pytest.raises(UserError, match="tta_pipeline: a view lacks flip"):
         augmented(model, [(pixels, silent)])
     with pytest.raises(UserError, match="no RPN and RoI head"):
         DetMaskTTAModel(_OneStage())
