@@ -51,8 +51,8 @@ ATTRIBUTES = {
 # torch.ops name -> the arguments of its schema
 OPERATORS = {
     # the public operator would have to compute the forward again
-    "torchvision._roi_align_backward": "grad, rois, spatial_scale, pooled_height, pooled_width, batch_size, channels, height, "
-    "width, sampling_ratio, aligned",
+    "torchvision._roi_align_backward": "grad, rois, spatial_scale, pooled_height, pooled_width, batch_size, channels, "
+    "height, width, sampling_ratio, aligned",
 }
 # module, or module:object -> what it holds
 NAMES = {
