@@ -1,4 +1,4 @@
-"""The tested set is complete, agrees with the extras for every Python and holds one OpenCV; `make install` is pip on it."""
+"""The tested set is complete, agrees with every extra on every Python, has one OpenCV; `make install` is pip on it."""
 
 from __future__ import annotations
 

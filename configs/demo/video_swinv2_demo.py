@@ -24,14 +24,14 @@ model = dict(
 
 # No flip: it would turn left into right.
 train_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="swinv2_dense.OpenClip"),
     dict(type="SampleFrames", clip_len=4, frame_interval=1),
-    dict(type="DecordDecode"),
+    dict(type="swinv2_dense.DecodeClip"),
     dict(type="FormatShape", input_format="NCTHW"),
     dict(type="PackActionInputs", meta_keys=("filename",)),
 ]
 test_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="swinv2_dense.OpenClip"),
     dict(type="SampleFrames", clip_len=4, frame_interval=1, test_mode=True),
     *train_pipeline[2:],
 ]

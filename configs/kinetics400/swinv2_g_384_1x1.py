@@ -8,9 +8,9 @@ _base_ = "./swinv2_g_320_stage2.py"
 
 model = dict(backbone=dict(window_size=(8, 24, 24)))
 test_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="swinv2_dense.OpenClip"),
     dict(_base_.frames, test_mode=True),
-    dict(type="DecordDecode"),
+    dict(type="swinv2_dense.DecodeClip"),
     dict(type="Resize", scale=(-1, 384)),
     dict(type="CenterCrop", crop_size=384),
     dict(type="FormatShape", input_format="NCTHW"),

@@ -8,9 +8,9 @@
 _base_ = "./swinv2_g_384_1x1.py"
 
 test_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="swinv2_dense.OpenClip"),
     dict(_base_.frames, num_clips=4, test_mode=True),
-    dict(type="DecordDecode"),
+    dict(type="swinv2_dense.DecodeClip"),
     dict(type="Resize", scale=(-1, 384)),
     dict(type="swinv2_dense.SpreadCrops", size=384, count=5),
     dict(type="FormatShape", input_format="NCTHW"),

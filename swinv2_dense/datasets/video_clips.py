@@ -16,18 +16,16 @@ from swinv2_dense.errors import UserError
 from swinv2_dense.registry import DATASETS
 
 # isort: split
-try:
-    from decord import DECORDError
-except ImportError as error:
-    raise UserError("reading clips needs decord: pip install 'swinv2_dense[video]'") from error
 from mmaction.datasets import VideoDataset
-from mmaction.datasets.transforms import DecordDecode, DecordInit, OpenCVDecode, OpenCVInit, PyAVDecode, PyAVInit
+from mmaction.datasets.transforms import OpenCVDecode, OpenCVInit, PyAVDecode, PyAVInit
+
+from swinv2_dense.datasets.clip_decoding import DecodeClip, OpenClip
 
 __all__ = ["VideoClips"]
 
-_READERS = (DecordInit, DecordDecode, OpenCVInit, OpenCVDecode, PyAVInit, PyAVDecode)
+_READERS = (OpenClip, DecodeClip, OpenCVInit, OpenCVDecode, PyAVInit, PyAVDecode)
 # What they raise for a file that is missing, empty, cut off or no video. Anything else is a mistake in the config.
-_BROKEN = (DECORDError, OSError, RuntimeError, ValueError)
+_BROKEN = (OSError, RuntimeError, ValueError)
 _UNTRIED, _READ, _UNREADABLE = range(3)
 _ENOUGH = 1000  # clips: a share of fewer is chance
 

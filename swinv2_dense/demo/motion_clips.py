@@ -104,7 +104,7 @@ def write_motion_clips(
 
     Args:
         train, val: clips of each class.
-        side: pixels; 64 or more, decord reads nothing narrower.
+        side: pixels.
         progress: called with the number of clips written so far.
 
     The same arguments give the same frames. A data set made by this function from other arguments is replaced, and the

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("decord", reason="needs the video extra")
+pytest.importorskip("av", reason="needs the video extra")
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = """

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("decord", reason="needs the video extra")
+pytest.importorskip("av", reason="needs the video extra")
 
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope, init_default_scope
@@ -23,9 +23,9 @@ from swinv2_dense.demo.motion_clips import draw_clip, write_mp4
 from swinv2_dense.errors import UserError
 
 TRAIN = [
-    {"type": "DecordInit"},
+    {"type": "swinv2_dense.OpenClip"},
     {"type": "SampleFrames", "clip_len": 4, "frame_interval": 2, "num_clips": 1},
-    {"type": "DecordDecode"},
+    {"type": "swinv2_dense.DecodeClip"},
     {"type": "Resize", "scale": (-1, 36)},
     {"type": "RandomResizedCrop"},
     {"type": "Resize", "scale": (32, 32), "keep_ratio": False},
@@ -37,9 +37,9 @@ TRAIN = [
 
 def views(clips: int, crops: int, size: int = 32) -> list[dict[str, Any]]:
     return [
-        {"type": "DecordInit"},
+        {"type": "swinv2_dense.OpenClip"},
         {"type": "SampleFrames", "clip_len": 4, "frame_interval": 2, "num_clips": clips, "test_mode": True},
-        {"type": "DecordDecode"},
+        {"type": "swinv2_dense.DecodeClip"},
         {"type": "Resize", "scale": (-1, size)},
         {"type": "swinv2_dense.SpreadCrops", "size": size, "count": crops},
         {"type": "FormatShape", "input_format": "NCTHW"},

@@ -41,7 +41,7 @@ def test_corners(size: int, count: int, height: int, width: int, corners: list[t
 
 
 def test_one_crop_is_mmactions_centre_crop() -> None:
-    pytest.importorskip("decord", reason="needs the video extra")
+    pytest.importorskip("av", reason="needs the video extra")
     importlib.import_module("swinv2_dense.compat.mmaction_imports")
     from mmaction.datasets.transforms import CenterCrop
 

@@ -11,7 +11,7 @@ import cv2
 import pytest
 from mmengine.config import Config
 
-pytest.importorskip("decord", reason="the video demo needs the video extra")
+pytest.importorskip("av", reason="the video demo needs the video extra")
 
 from swinv2_dense.demo.motion_clips import MOTIONS
 

@@ -102,7 +102,7 @@ def test_papers_numbers(folder: str) -> None:
     ],
 )
 def test_metafile_says_what_is_counted(folder: str, name: str) -> None:
-    pytest.importorskip("mmdet" if folder == "coco" else "mmseg" if folder == "ade20k" else "decord")
+    pytest.importorskip("mmdet" if folder == "coco" else "mmseg" if folder == "ade20k" else "av")
     model = models(folder)[name]
     counted = count(ROOT / model["Config"], tuple(model["Metadata"]["Input"]))
     assert model["Metadata"]["Parameters"] == counted.parameters

@@ -10,9 +10,9 @@ frames = dict(type="SampleFrames", clip_len=16, frame_interval=4, num_clips=1)
 
 # Video Swin V1's augmentation; the paper is silent.
 train_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="swinv2_dense.OpenClip"),
     frames,
-    dict(type="DecordDecode"),
+    dict(type="swinv2_dense.DecodeClip"),
     dict(type="Resize", scale=(-1, 292)),
     dict(type="RandomResizedCrop"),
     dict(type="Resize", scale=(256, 256), keep_ratio=False),
@@ -22,9 +22,9 @@ train_pipeline = [
 ]
 # One view: the middle of the clip in time and space. Shared by validation and testing.
 test_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="swinv2_dense.OpenClip"),
     dict(frames, test_mode=True),
-    dict(type="DecordDecode"),
+    dict(type="swinv2_dense.DecodeClip"),
     dict(type="Resize", scale=(-1, 256)),
     dict(type="CenterCrop", crop_size=256),
     dict(type="FormatShape", input_format="NCTHW"),

@@ -2,9 +2,9 @@
 _base_ = "./kinetics400_256.py"
 
 train_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="swinv2_dense.OpenClip"),
     _base_.frames,
-    dict(type="DecordDecode"),
+    dict(type="swinv2_dense.DecodeClip"),
     dict(type="Resize", scale=(-1, 366)),
     dict(type="RandomResizedCrop"),
     dict(type="Resize", scale=(320, 320), keep_ratio=False),
@@ -13,9 +13,9 @@ train_pipeline = [
     dict(type="PackActionInputs", meta_keys=("filename", "img_shape")),
 ]
 test_pipeline = [
-    dict(type="DecordInit"),
+    dict(type="swinv2_dense.OpenClip"),
     dict(_base_.frames, test_mode=True),
-    dict(type="DecordDecode"),
+    dict(type="swinv2_dense.DecodeClip"),
     dict(type="Resize", scale=(-1, 320)),
     dict(type="CenterCrop", crop_size=320),
     dict(type="FormatShape", input_format="NCTHW"),

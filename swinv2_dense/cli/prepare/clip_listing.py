@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import decord
 import numpy as np
 
+from swinv2_dense.datasets.clip_decoding import ClipReader
 from swinv2_dense.errors import UserError
 
 __all__ = ["Clip", "check_clip", "find_clips", "read_label_map", "write_lists"]
@@ -74,14 +74,14 @@ def check_clip(folder: Path, min_frames: int, clip: Clip) -> Clip:
     if path.stat().st_size == 0:
         return Clip(clip.name, clip.label, "empty file")
     try:
-        reader = decord.VideoReader(str(path), num_threads=1)
+        reader = ClipReader(str(path))
         frames = len(reader)
         if frames >= max(1, min_frames):
-            reader.get_batch(np.linspace(0, frames - 1, 3).astype(int))
+            reader.read(np.linspace(0, frames - 1, 3).astype(int))
             return clip
         problem = f"{frames} frame{'s' * (frames != 1)}, fewer than {min_frames}"
-    except (decord.DECORDError, RuntimeError):  # the message names decord's source lines, which tells a user nothing
-        problem = "unreadable: cut off, damaged or no video"
+    except (OSError, ValueError) as error:
+        problem = f"unreadable: {error}"
     return Clip(clip.name, clip.label, problem)
 
 

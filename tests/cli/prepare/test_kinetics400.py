@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("decord", reason="needs the video extra")
+pytest.importorskip("av", reason="needs the video extra")
 
 from swinv2_dense.demo.motion_clips import write_mp4
 from tests.tiny import mistake, tool
