@@ -22,6 +22,7 @@ COMMANDS = {
     "browse": "swinv2_dense.cli.browse",
     "amplitude": "swinv2_dense.cli.amplitude",
     "results": "swinv2_dense.cli.results",
+    "transfer-table": "swinv2_dense.cli.transfer_table",
     "bench": "swinv2_dense.cli.bench",
     "demo": "swinv2_dense.cli.demo",
 }
