@@ -33,12 +33,14 @@ except ImportError:  # Windows: what killed writers left stays
 
 __all__ = [
     "CannotWriteError",
+    "encode_image",
     "lock",
     "open_regular",
     "publish",
     "read_bytes",
     "read_text",
     "remove",
+    "remove_left_over",
     "shown",
     "unfinished",
     "within",
@@ -46,6 +48,7 @@ __all__ = [
     "write_figure",
     "write_image",
     "write_text",
+    "write_torch",
     "writing",
     "writing_folder",
 ]
@@ -53,7 +56,7 @@ __all__ = [
 PathLike = str | os.PathLike[str]
 
 _UNFINISHED = ".unfinished"
-_OTHER_NAME = re.compile(r"\..+\.[0-9a-f]{12}" + re.escape(_UNFINISHED))
+_OTHER_NAME = re.compile(r"\..+\.[0-9a-f]{12}\.unfinished(\.[^.]{1,15})?")
 _LEFT_AFTER = 60  # seconds
 _swept: set[Path] = set()
 _LONGEST_NAME = 120  # bytes of a name that are kept in the other one, as file systems end at 255
@@ -97,7 +100,8 @@ def shown(path: object, longest: int = 200) -> str:
 
 @contextmanager
 def writing(path: PathLike) -> Iterator[Path]:
-    """Yields the path of an empty file to fill, which takes the name ``path`` when the block ends without an error.
+    """Yields the path of an empty file to fill, with the extension of ``path``. It takes the name ``path`` when the
+    block ends without an error.
 
     Raises:
         CannotWriteError: no room, no right, no such folder, or ``path`` is a folder, a device or the like.
@@ -106,7 +110,7 @@ def writing(path: PathLike) -> Iterator[Path]:
     with _explained(path) as working:
         _check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(path.parent)
+        _sweep(path.parent)
         place = _other_name(path)
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         working.append(place)
@@ -135,7 +139,7 @@ def writing_folder(path: PathLike, *, replace: bool = False) -> Iterator[Path]:
         if path.is_dir() and not replace and any(path.iterdir()):
             raise CannotWriteError(f"{shown(path)} is a folder that is not empty: name another place to write")
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_over(path.parent)
+        _sweep(path.parent)
         place = _other_name(path)
         place.mkdir()
         working.append(place)
@@ -159,14 +163,20 @@ def write_text(path: PathLike, text: str) -> None:
 
 
 def write_image(path: PathLike, image: np.ndarray, options: Sequence[int] = ()) -> None:
-    """Write an image by OpenCV in the format of the name's extension, as a whole or not at all.
+    """Write an image as a whole or not at all. Takes and raises what :func:`encode_image` and :func:`writing` do."""
+    write_bytes(path, encode_image(path, image, options))
+
+
+def encode_image(path: PathLike, image: np.ndarray, options: Sequence[int] = ()) -> bytes:
+    """The content of an image file, by OpenCV, in the format of the name's extension: for a folder that is itself
+    written as a whole.
 
     Args:
         image: H x W or H x W x 3 (BGR), of a dtype that the format takes.
         options: of ``cv2.imencode``, such as ``(cv2.IMWRITE_JPEG_QUALITY, 95)``.
 
     Raises:
-        CannotWriteError: as :func:`writing`, or OpenCV cannot encode it.
+        CannotWriteError: OpenCV cannot encode it.
     """
     import cv2
 
@@ -178,7 +188,7 @@ def write_image(path: PathLike, image: np.ndarray, options: Sequence[int] = ()) 
         reason = "unknown reason"
     if not done:
         raise CannotWriteError(f"{shown(path)} cannot be encoded by OpenCV ({reason})")
-    write_bytes(path, encoded.tobytes())
+    return bytes(encoded)
 
 
 def write_figure(path: PathLike, figure: Any, dpi: int) -> None:
@@ -187,6 +197,18 @@ def write_figure(path: PathLike, figure: Any, dpi: int) -> None:
 
     with writing(path) as place, place.open("wb") as file:
         FigureCanvasAgg(figure).print_figure(file, dpi=dpi, format="png")
+
+
+def write_torch(path: PathLike, content: Any) -> None:
+    """Write what ``torch.save`` takes as a whole or not at all, without a copy in memory. Raises as :func:`writing`."""
+    import torch
+
+    with writing(path) as place, place.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's writer, of what the file raised
+            cause = error.__cause__ or error.__context__
+            raise cause if isinstance(cause, OSError) else OSError(str(error).splitlines()[0]) from error
 
 
 def unfinished(path: PathLike) -> Path:
@@ -278,29 +300,37 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _other_name(path: Path) -> Path:
-    """A name beside ``path`` that nobody else has."""
+    """A name beside ``path`` that nobody else has, with the same extension, which many writers go by."""
     name, length = path.name, len(os.fsencode(path.name))
     if _LONGEST_NAME < length <= 255:  # a name that is too long stays so: the system says it
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return path.with_name(f".{name}.{os.urandom(6).hex()}{_UNFINISHED}")
+    suffix = path.suffix if 1 < len(path.suffix) <= 16 else ""
+    return path.with_name(f".{name}.{os.urandom(6).hex()}{_UNFINISHED}{suffix}")
 
 
-def _remove_left_over(folder: Path) -> None:
-    """Remove what killed writers left in a folder, of whatever name: what nobody holds locked. Looked for once."""
-    folder = folder.resolve()
-    if fcntl is None or folder in _swept:
-        return
-    _swept.add(folder)
+def remove_left_over(folder: PathLike, older_than: float = _LEFT_AFTER) -> None:
+    """Remove what killed writers left in a folder, of whatever name: what nobody holds locked.
+
+    Args:
+        older_than: seconds; what is younger stays, as its writer may be about to lock it.
+    """
     with contextlib.suppress(OSError):
-        for left in folder.iterdir():
+        for left in Path(folder).iterdir():
             if _OTHER_NAME.fullmatch(left.name):
                 with contextlib.suppress(OSError):
-                    _remove_if_left(left)
+                    _remove_if_left(left, older_than)
 
 
-def _remove_if_left(path: Path) -> None:
+def _sweep(folder: Path) -> None:
+    folder = folder.resolve()
+    if folder not in _swept:  # a folder may hold many files, and many may be written to it
+        _swept.add(folder)
+        remove_left_over(folder)
+
+
+def _remove_if_left(path: Path, older_than: float) -> None:
     status = path.lstat()
-    if time.time() - status.st_mtime < _LEFT_AFTER:  # its writer may be about to lock it
+    if fcntl is None or time.time() - status.st_mtime < older_than:
         return
     with _closing(os.open(path, os.O_RDONLY if stat.S_ISDIR(status.st_mode) else os.O_RDWR | os.O_NOFOLLOW)) as file:
         if _locked(file):

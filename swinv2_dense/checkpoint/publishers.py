@@ -86,7 +86,9 @@ _TABLES: dict[str, dict[str, str]] = {
     "ours": _OURS,
 }
 # Where classifiers keep their head, by the authors' name for it: MMPretrain and timm, Hugging Face, the authors.
-HEADS = {f"head.{part}": [f"{name}.{part}" for name in ("head.fc", "classifier", "head")] for part in ("weight", "bias")}
+HEADS = {
+    f"head.{part}": [f"{name}.{part}" for name in ("head.fc", "classifier", "head")] for part in ("weight", "bias")
+}
 # What the backbone's names begin with in a file of the publisher's that has a head.
 _PREFIXES = {"huggingface": "swinv2.", "mmpretrain": "backbone."}
 

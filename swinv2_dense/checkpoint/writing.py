@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from swinv2_dense.checkpoint.window_transfer import (
     windows_per_stage,
 )
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import write_torch, writing, writing_folder
 from swinv2_dense.layers.log_cpb import log_coordinates
 
 __all__ = ["TARGETS", "convert", "position_index", "shift_mask"]
@@ -86,16 +84,19 @@ def convert(
     path = Path(out)
     if to == "huggingface":
         config = _huggingface_config(weights, shape, geometry, image)
-        _write(path, lambda place: _write_folder(place, tensors, config), folder=True)
+        with writing_folder(path) as folder:
+            _save_safetensors(tensors, folder / "model.safetensors")
+            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     elif path.suffix == ".safetensors":
-        _write(path, lambda place: _save_safetensors(tensors, place))
+        with writing(path) as place:
+            _save_safetensors(tensors, place)
     else:
         contents: dict[str, dict[str, Any]] = {
             "microsoft": {"model": tensors},
             "timm": tensors,
             "mmpretrain": {"meta": {}, "state_dict": tensors},
         }
-        _write(path, lambda place: torch.save(contents[to], place))
+        write_torch(path, contents[to])
     return left + [key for kind, keys in weights.dropped.items() if kind != "head" for key in keys] + weights.unexpected
 
 
@@ -193,23 +194,3 @@ def _save_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
-
-
-def _write_folder(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
-    folder.mkdir()
-    _save_safetensors(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-
-
-def _write(path: Path, write: Callable[[Path], None], *, folder: bool = False) -> None:
-    """Write beside ``path`` and rename when all is there. A file is replaced, a folder with something in it is not."""
-    if path.is_dir() and (not folder or any(path.iterdir())):
-        raise UserError(f"{path} is a folder{' that is not empty' if folder else ''}: name another place to write")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as temporary:
-            place = Path(temporary) / path.name
-            write(place)
-            os.replace(place, path)
-    except (OSError, shutil.Error) as error:
-        raise UserError(f"{path} cannot be written ({error}): name another place") from None

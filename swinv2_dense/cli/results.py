@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from swinv2_dense.measure.results import recount, render, write_text
+from swinv2_dense.files import write_text
+from swinv2_dense.measure.results import recount, render
 
 ROOT = Path(__file__).resolve().parents[2]
 

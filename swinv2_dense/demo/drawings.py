@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from swinv2_dense.files import write_figure
 
 __all__ = ["Found", "draw_biases", "draw_curves", "draw_predictions"]
 
@@ -50,7 +51,7 @@ def draw_predictions(
             axis = axes[row, 2 * column + offset]
             axis.set_title(title, fontsize=10, color="0.3")
             _show_objects(axis, image, objects, classes)
-    _save(figure, path)
+    write_figure(path, figure, dpi=110)
 
 
 def _show_objects(axis: Axes, image: np.ndarray, objects: Sequence[Found], classes: Sequence[str]) -> None:
@@ -87,7 +88,7 @@ def draw_curves(path: Path, losses: Sequence[float], scores: dict[str, list[tupl
     axis.legend(handles=handles, loc="upper center", ncols=len(handles), frameon=False, fontsize=8)
     axis.spines["top"].set_visible(False)
     right.spines["top"].set_visible(False)
-    _save(figure, path)
+    write_figure(path, figure, dpi=110)
 
 
 def _running_mean(values: np.ndarray, width: int = 20) -> np.ndarray:
@@ -123,12 +124,4 @@ def draw_biases(path: Path, columns: dict[str, list[np.ndarray]], rows: Sequence
         axes[row, 0].set_ylabel(name, fontsize=9)
         figure.colorbar(image, ax=list(axes[row]), fraction=0.04, pad=0.02).ax.tick_params(labelsize=7)
     figure.supxlabel("tokens from query to key", fontsize=9)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write under another name first: an image is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}")
-    figure.savefig(unfinished, dpi=110, format="png")
-    os.replace(unfinished, path)
+    write_figure(path, figure, dpi=110)

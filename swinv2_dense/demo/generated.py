@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from swinv2_dense.errors import UserError
+import numpy as np
 
-__all__ = ["write_once"]
+from swinv2_dense.errors import UserError
+from swinv2_dense.files import encode_image, writing_folder
+
+__all__ = ["put_image", "write_once"]
 
 
 def write_once(
@@ -36,15 +37,16 @@ def write_once(
             raise UserError(f"{root} exists and is not a generated data set: name another folder or remove it")
         if json.loads((root / marker).read_text()) == recipe:
             return False
-    root.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
+    with writing_folder(root, replace=True) as work:
         write(work)
         (work / marker).write_text(json.dumps(recipe))
-        work.chmod(0o755)
-        if root.exists():
-            shutil.rmtree(root)
-        work.rename(root)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return True
+
+
+def put_image(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
+    """Write one image of a data set.
+
+    Raises:
+        OSError: there is no room for it; what OpenCV's own writer says nothing of.
+    """
+    path.write_bytes(encode_image(path, image, options))

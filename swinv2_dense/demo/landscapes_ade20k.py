@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from swinv2_dense.demo.generated import write_once
+from swinv2_dense.demo.generated import put_image, write_once
 from swinv2_dense.demo.landscapes import CLASSES, draw_landscape
 
 __all__ = ["INDICES", "write_landscapes_ade20k"]
@@ -61,6 +61,6 @@ def _write_split(
     for number in range(1, count + 1):
         height, width = rng.integers(side * 3 // 4, side + 1, size=2)
         landscape = draw_landscape(rng, (int(height), int(width)))
-        cv2.imwrite(str(images / f"{number:08d}.jpg"), landscape.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        cv2.imwrite(str(maps / f"{number:08d}.png"), _STORED[landscape.labels])
+        put_image(images / f"{number:08d}.jpg", landscape.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        put_image(maps / f"{number:08d}.png", _STORED[landscape.labels])
         progress(number)

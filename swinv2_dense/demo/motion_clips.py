@@ -12,10 +12,7 @@ played backwards; turning, either way, is its own.
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -24,6 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from swinv2_dense.demo.generated import write_once
 from swinv2_dense.errors import UserError
 
 __all__ = ["MOTIONS", "Pose", "draw_clip", "poses", "write_motion_clips", "write_mp4"]
@@ -113,29 +111,16 @@ def write_motion_clips(
     Raises:
         UserError: ``root`` exists and is something else, or OpenCV writes no mp4.
     """
-    root = Path(root)
-    recipe = {"version": _VERSION, "train": train, "val": val, "frames": frames, "side": side, "seed": seed}
-    if root.exists():
-        if not (root / _RECIPE).is_file():
-            raise UserError(f"{root} exists and is not a generated data set: name another folder or remove it")
-        if json.loads((root / _RECIPE).read_text()) == recipe:
-            return False
-    root.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    try:
-        (work / "label_map_k400.txt").write_text("".join(f"{motion}\n" for motion in MOTIONS))
+
+    def write(folder: Path) -> None:
+        (folder / "label_map_k400.txt").write_text("".join(f"{motion}\n" for motion in MOTIONS))
         done = 0
         for number, (split, count) in enumerate((("train", train), ("val", val))):
-            for _ in _write_split(work, split, count, frames, side, np.random.default_rng([seed, number])):
+            for _ in _write_split(folder, split, count, frames, side, np.random.default_rng([seed, number])):
                 progress(done := done + 1)
-        (work / _RECIPE).write_text(json.dumps(recipe))
-        work.chmod(0o755)
-        if root.exists():
-            shutil.rmtree(root)
-        work.rename(root)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return True
+
+    recipe = {"version": _VERSION, "train": train, "val": val, "frames": frames, "side": side, "seed": seed}
+    return write_once(root, _RECIPE, recipe, write)
 
 
 def _write_split(

@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from swinv2_dense.demo.generated import write_once
+from swinv2_dense.demo.generated import put_image, write_once
 from swinv2_dense.demo.shapes import CLASSES, Instance, Scene, draw_scene
 
 __all__ = ["write_shapes_coco"]
@@ -70,8 +70,8 @@ def _write_split(
         shapes = 0 if image_id % _EMPTY_EVERY == 3 else int(rng.integers(2, 7))
         scene = draw_scene(rng, size, shapes, crowd=image_id % _CROWD_EVERY == 2)
         name = f"{image_id:012d}"
-        cv2.imwrite(str(image_folder / f"{name}.jpg"), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        cv2.imwrite(str(maps / f"{name}.png"), _semantic_map(scene))
+        put_image(image_folder / f"{name}.jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        put_image(maps / f"{name}.png", _semantic_map(scene))
         images.append({"id": image_id, "file_name": f"{name}.jpg", "height": size[0], "width": size[1]})
         for instance in scene.instances:
             fields = _crowd_fields(instance) if instance.crowd else _polygon_fields(instance)

@@ -16,12 +16,13 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import write_text
 from swinv2_dense.measure.complexity import Complexity, complexity
 from swinv2_dense.planning import input_size
 from swinv2_dense.planning.decoders import decoder_outputs, has_decoder, known_shapes
 from swinv2_dense.planning.step import build, measure
 
-__all__ = ["activations", "count", "read_metafile", "recount", "render", "write_text"]
+__all__ = ["activations", "count", "read_metafile", "recount", "render"]
 
 _TITLES = {"coco": "COCO", "ade20k": "ADE20K", "kinetics400": "Kinetics-400"}
 _STATE_BYTES = 16  # a parameter's weight, gradient and AdamW's two moments, in fp32
@@ -187,10 +188,3 @@ def _row(model: dict[str, Any]) -> str:
         f"{metadata['Activations'] / 2**30:,.1f} GiB",
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)

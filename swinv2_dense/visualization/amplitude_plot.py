@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+
+from swinv2_dense.files import write_figure
 
 __all__ = ["draw_amplitudes"]
 
@@ -23,7 +23,6 @@ def draw_amplitudes(curves: Mapping[str, Sequence[float]], depths: Sequence[int]
         depths: blocks of each stage.
     """
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -51,8 +50,4 @@ def draw_amplitudes(curves: Mapping[str, Sequence[float]], depths: Sequence[int]
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize="small")
-    image = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(image, dpi=110, format="png")
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(image.getvalue())
-    os.replace(part, path)
+    write_figure(path, figure, dpi=110)

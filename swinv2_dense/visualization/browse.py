@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from mmengine.runner import set_random_seed
 from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.dataset import leaf_datasets
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import write_image
 
 __all__ = ["browse"]
 
@@ -63,7 +63,6 @@ def browse(
     visualizer = VISUALIZERS.build({**cfg.visualizer, "vis_backends": None, "name": "browse"})
     visualizer.dataset_meta = dataset.metainfo
     set_random_seed(seed)
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for done, index in enumerate(np.unique(np.linspace(0, len(dataset) - 1, number).round().astype(int)), start=1):
         info = dataset.get_data_info(int(index))
@@ -99,7 +98,7 @@ def _attempts(pipeline: Compose, dataset: Any, index: int) -> Iterator[dict[str,
 
 
 def _write(path: Path, pictures: Sequence[np.ndarray]) -> Path:
-    """The pictures side by side. Written under another name first: a file is there whole or not at all."""
+    """Write the images side by side."""
     shrunk = []
     for picture in pictures:
         factor = min(1.0, _TALLEST / max(picture.shape[:2]))
@@ -109,7 +108,5 @@ def _write(path: Path, pictures: Sequence[np.ndarray]) -> Path:
     for picture in shrunk:
         sheet[: picture.shape[0], left : left + picture.shape[1]] = picture
         left += picture.shape[1] + _GAP
-    unfinished = path.with_name(f".{path.name}")
-    cv2.imwrite(str(unfinished), sheet)
-    os.replace(unfinished, path)
+    write_image(path, sheet)
     return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
 
 __all__ = ["ClassMaps", "ClassMapsHook", "draw_class_maps"]
@@ -72,10 +72,7 @@ def draw_class_maps(
             axis.axis("off")
     figure.legend(handles=legend, loc="outside lower center", ncols=per_row, frameon=False, fontsize=9)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}")
-        figure.savefig(unfinished, dpi=_DPI, format="png")
-        os.replace(unfinished, path)
+        write_figure(path, figure, _DPI)
     return figure
 
 

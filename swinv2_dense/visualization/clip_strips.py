@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
 
 __all__ = ["ClipStripsHook", "Strip", "draw_strips"]
@@ -60,10 +60,7 @@ def draw_strips(strips: Sequence[Strip], path: Path | None) -> Figure:
         title = f"predicted: {strip.predicted}, {strip.score:.2f}"
         row[min(2, columns - 1)].set_title(title, loc="left", fontsize=9, color=colour)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}")
-        figure.savefig(unfinished, dpi=110, format="png")
-        os.replace(unfinished, path)
+        write_figure(path, figure, dpi=110)
     return figure
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from swinv2_dense.datasets.clip_decoding import ClipReader
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import write_text
 
 __all__ = ["Clip", "check_clip", "find_clips", "read_label_map", "write_lists"]
 
@@ -111,9 +111,7 @@ def write_lists(
             f"none of the {len(clips)} clips in {folder} can be used, the first, {bad[0].name}: {bad[0].problem}"
         )
     if list_file is not None:
-        unfinished = list_file.with_name(f".{list_file.name}")
-        unfinished.write_text("".join(f"{clip.name} {clip.label}\n" for clip in good), encoding="utf-8")
-        os.replace(unfinished, list_file)
+        write_text(list_file, "".join(f"{clip.name} {clip.label}\n" for clip in good))
     return bad
 
 

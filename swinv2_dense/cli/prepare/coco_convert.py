@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from pycocotools import mask as run_lengths
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import encode_image, within, write_text, writing_folder
 
 __all__ = ["convert_objects365", "write_semantic_maps"]
 
@@ -74,9 +72,7 @@ def convert_objects365(
         )
     ids = {image["id"] for image in kept}
     left = [annotation for annotation in content["annotations"] if annotation["image_id"] in ids]
-    unfinished = out.with_name(f".{out.name}")
-    unfinished.write_text(json.dumps({**content, "images": kept, "annotations": left}))
-    os.replace(unfinished, out)
+    write_text(out, json.dumps({**content, "images": kept, "annotations": left}))
     return missing
 
 
@@ -99,18 +95,13 @@ def write_semantic_maps(root: Path, split: str, *, progress: _Progress = lambda 
     by_image: dict[Any, list[dict[str, Any]]] = {}
     for annotation in content["annotations"]:
         by_image.setdefault(annotation["image_id"], []).append(annotation)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=folder.parent))
-    try:
+    with writing_folder(folder) as work:
         for done, image in enumerate(content["images"], start=1):
-            path = (work / image["file_name"]).with_suffix(".png")
+            path = within(work, image["file_name"], "file_name").with_suffix(".png")
+            labels = _semantic_map(image["height"], image["width"], by_image.get(image["id"], []))
             path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), _semantic_map(image["height"], image["width"], by_image.get(image["id"], [])))
+            path.write_bytes(encode_image(path, labels))
             progress(split, done, len(content["images"]))
-        work.chmod(0o755)
-        work.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return len(content["images"])
 
 

@@ -13,8 +13,9 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from swinv2_dense.engine.runner.training_state import LAST, remove, replace_text, unfinished
+from swinv2_dense.engine.runner.training_state import LAST
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import remove, remove_left_over, unfinished, write_text
 from swinv2_dense.registry import HOOKS
 
 __all__ = ["SafeCheckpointHook"]
@@ -48,7 +49,8 @@ class SafeCheckpointHook(CheckpointHook):
             return
         folder = Path(self.out_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(unfinished(folder / "*.pth").name):  # by a killed process
+        remove_left_over(folder, older_than=0)
+        for left in folder.glob(unfinished(folder / "*.pth").name):  # by several processes that were killed
             remove(left)
         for step in runner.message_hub.runtime_info.get(_OUTDATED, ()):
             remove(folder / self.filename_tmpl.format(step))
@@ -117,7 +119,7 @@ class SafeCheckpointHook(CheckpointHook):
             # All processes take part, as the state may be spread over them; the first one's disk has the file.
             runner.save_checkpoint(self.out_dir, name, meta=meta, by_epoch=self.by_epoch, **options, **self.args)
             if is_main_process():
-                replace_text(Path(runner.work_dir, LAST), str(path))
+                write_text(Path(runner.work_dir, LAST), str(path))
         except OSError as error:
             problem = f"checkpoint {path} could not be written ({error.strerror or error})"
         problem = next(filter(None, all_gather_object(problem)), None)

@@ -29,8 +29,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_map_only
 
 from swinv2_dense.engine.hooks.batch_dump import from_plain, to_plain
-from swinv2_dense.engine.runner.training_state import write
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import write_torch
 from swinv2_dense.registry import HOOKS
 
 __all__ = ["NonFiniteLossError", "NonFiniteLossHook", "read_dump", "replay"]
@@ -213,8 +213,7 @@ def _set_generators(state: dict[str, Any]) -> None:
 def _write(path: Path, content: dict[str, Any]) -> str:
     """Write a dump as a whole or not at all; says which."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(content, path)
+        write_torch(path, content)
     except OSError as error:
         return f"no dump, {path} could not be written ({error.strerror or error})"
     return f"dump {path}"

@@ -11,7 +11,7 @@ from mmengine.runner import FlexibleRunner
 
 from swinv2_dense.engine.runner.dense_runner import OwnWeightsMixin, join_on_cpu
 from swinv2_dense.engine.runner.resumable import ResumableMixin
-from swinv2_dense.engine.runner.training_state import publish, unfinished
+from swinv2_dense.files import publish, unfinished
 
 __all__ = ["DenseFlexibleRunner"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from swinv2_dense.engine.runner.dense_runner import DenseRunner
 from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
 from swinv2_dense.engine.strategies.choice import runner_for
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import writing
 
 __all__ = [
     "evaluate",
@@ -87,14 +89,10 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     runner = DenseRunner.from_cfg(cfg)
     if out is None:
         return runner.test()
-    # Written under another name first: a file called `out` is always whole.
-    part = f"{out}.part.pkl"
-    dump = _DUMPS.get(cfg.default_scope, "DumpResults")
-    runner.test_evaluator.metrics.append(METRICS.build({"type": dump, "out_file_path": part}))
-    metrics = runner.test()
-    if is_main_process():
-        os.replace(part, out)
-    return metrics
+    dump = {"type": _DUMPS.get(cfg.default_scope, "DumpResults")}
+    with writing(out) if is_main_process() else nullcontext(out) as place:
+        runner.test_evaluator.metrics.append(METRICS.build({**dump, "out_file_path": str(place)}))
+        return runner.test()
 
 
 def _as_trained(cfg: Config, checkpoint: str) -> str | None:

@@ -18,8 +18,9 @@ from mmengine.utils import apply_to
 
 from swinv2_dense.engine.hooks.preemption_hook import PreemptionHook
 from swinv2_dense.engine.hooks.randomness_hook import reproducible, with_reader_init
-from swinv2_dense.engine.runner.training_state import check_whole, choose, read_training_state, write
+from swinv2_dense.engine.runner.training_state import check_whole, choose, read_training_state
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import write_torch
 
 __all__ = ["ResumableMixin"]
 
@@ -137,7 +138,7 @@ class ResumableMixin:
         state = {**state, **_on_cpu({key: state[key] for key in ("state_dict", "optimizer") if key in state})}
         path = join_path(out_dir, filename, backend_args=backend_args)
         if isinstance(get_file_backend(path, backend_args=backend_args), LocalBackend):
-            write(state, path)
+            write_torch(path, state)
         else:
             save_checkpoint(state, path, file_client_args=file_client_args, backend_args=backend_args)
 

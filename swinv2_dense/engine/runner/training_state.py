@@ -1,12 +1,11 @@
-"""The files that training leaves: written so that a name always means a whole file, and chosen for resuming."""
+"""The checkpoints that training leaves: read without running code, checked, and chosen for resuming."""
 
 from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,80 +20,10 @@ __all__ = [
     "candidates",
     "check_whole",
     "choose",
-    "publish",
     "read_training_state",
-    "remove",
-    "replace_text",
-    "unfinished",
-    "write",
 ]
 
 LAST = "last_checkpoint"  # mmengine's: a file with the path of the latest checkpoint
-
-_UNFINISHED = ".unfinished"
-
-
-def unfinished(path: str | os.PathLike[str]) -> Path:
-    """The name under which a file is written, before it takes its own."""
-    path = Path(path)
-    return path.with_name(f".{path.name}{_UNFINISHED}")
-
-
-def publish(path: str | os.PathLike[str]) -> None:
-    """Give what was written as :func:`unfinished` its name: once its content is on the disk, and in one step.
-
-    A folder of files, which several processes write, may take its name as well.
-    """
-    path, part = Path(path), unfinished(path)
-    for file in part.rglob("*") if part.is_dir() else [part]:
-        if file.is_file():
-            _sync(file)
-    if part.is_dir() and path.is_dir():
-        remove(path)
-    os.replace(part, path)
-    _sync(path.parent)
-
-
-def write(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a checkpoint, straight to the disk: no copy of it is made in memory.
-
-    Raises:
-        OSError: no room, or no right. Nothing is left then, and a file that had the name still has it.
-    """
-    part = unfinished(path)
-    try:
-        with part.open("wb") as file:
-            try:
-                torch.save(state, file)
-            except RuntimeError as error:  # torch's writer, of what the file raised
-                cause = error.__cause__ or error.__context__
-                raise cause if isinstance(cause, OSError) else OSError(str(error).splitlines()[0]) from error
-        publish(path)
-    except OSError:
-        remove(part)
-        raise
-
-
-def replace_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a small file, which is the old one or the new one whenever it is looked at."""
-    unfinished(path).write_text(text)
-    publish(path)
-
-
-def remove(path: Path) -> None:
-    """Remove a checkpoint, if it is there: a file, or a folder of the parts that several processes wrote."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def candidates(work_dir: str | os.PathLike[str]) -> list[Path]:
