@@ -18,8 +18,10 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     boxes, scores = boxes.float(), scores.float()
     if offset:
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
+    # sorted as mmcv sorts, which decides which of two equal scores comes first
+    scores, order = scores.sort(descending=True)
     # mmcv compares in float32: an overlap of 3/5 is not above a threshold of 0.6
-    return torchvision.ops.nms(boxes, scores, ctypes.c_float(iou_threshold).value)
+    return order[torchvision.ops.nms(boxes[order], scores, ctypes.c_float(iou_threshold).value)]
 
 
 def softnms(

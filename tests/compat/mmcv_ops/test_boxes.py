@@ -64,6 +64,18 @@ def test_an_overlap_of_the_threshold_is_not_above_it(threshold: float, compiled:
     assert theirs in (None, [0, 1])
 
 
+def test_equal_scores_come_in_the_order_of_torchs_sort(compiled: Any) -> None:
+    boxes, scores = some_boxes(3000, whole=True)
+    rows, kept = boxes.tolist(), []
+    left = scores.sort(descending=True).indices.tolist()
+    while left and len(kept) < 20:
+        kept.append(left[0])
+        left = [i for i in left[1:] if iou(rows[kept[-1]], rows[i]) <= 0.5]
+    assert nms(boxes, scores, 0.5)[1][:20].tolist() == kept
+    theirs = compiled(lambda: nms(boxes, scores, 0.5)[1])
+    assert theirs is None or torch.equal(theirs, nms(boxes, scores, 0.5)[1])
+
+
 def test_nms_of_nothing_by_score_and_in_numpy() -> None:
     assert nms(torch.zeros(0, 4), torch.zeros(0), 0.5)[0].shape == (0, 5)
     boxes, scores = some_boxes()
