@@ -52,4 +52,4 @@ bench: install
 	$(BIN)/python tools/benchmark.py $(BENCH)
 
 docs: install
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
