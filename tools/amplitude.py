@@ -1,8 +1,7 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """The command ``swinv2 amplitude``."""
 
-import sys
+if __name__ == "__main__":
+    from _swinv2 import run
 
-from swinv2_dense.cli import amplitude, common
-
-sys.exit(common.run(amplitude.main))
+    run("amplitude")

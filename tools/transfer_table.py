@@ -1,8 +1,7 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """The command ``swinv2 transfer-table``."""
 
-import sys
+if __name__ == "__main__":
+    from _swinv2 import run
 
-from swinv2_dense.cli import common, transfer_table
-
-sys.exit(common.run(transfer_table.main))
+    run("transfer-table")

@@ -118,7 +118,7 @@ def _unpickle(path: Path, trust: bool) -> object:
         if code := re.search(r"GLOBAL (\S+)", str(error)):
             raise UserError(
                 f"checkpoint {path} is a pickle that would run code ({code[1]}); it was not run. Only if you trust its "
-                "origin: load_pretrained(..., trust=True), or convert it once with tools/checkpoint.py --trust"
+                "origin: load_pretrained(..., trust=True), or convert it once with swinv2 checkpoint convert --trust"
             ) from None
         raise UserError(f"checkpoint {path} is not a PyTorch checkpoint, or damaged") from None
     except Exception as error:  # whatever a damaged file, or a trusted one's own code, may raise

@@ -29,7 +29,7 @@ class Summary:
     parameters: int
 
     def rows(self) -> list[tuple[str, str]]:
-        """Label and text, as ``tools/checkpoint.py inspect`` prints them."""
+        """Label and text, as ``swinv2 checkpoint inspect`` prints them."""
         shape, geometry, weights = self.anatomy, self.geometry, self.weights
         extra = any(name.endswith("norm3.weight") and ".blocks." in name for name in weights.tensors)
         rows = [

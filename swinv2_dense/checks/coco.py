@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.progress import Progress, counted, silent
 
 __all__ = ["Finding", "SplitReport", "check_coco"]
 
@@ -32,8 +33,6 @@ _SOURCES = {
 _UNLABELLED = 255
 _LARGEST_STUFF = 181  # category ids of COCO-Stuff go to 182, labels are one less
 _SLACK = 1.0  # pixels that annotations may reach over the edge: COCO's own do
-
-_Progress = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,13 @@ def check_coco(
     splits: Sequence[str] = ("train2017", "val2017"),
     *,
     deep: bool = False,
-    progress: _Progress = lambda step, done, total: None,
+    progress: Progress = silent,
 ) -> list[SplitReport]:
     """Look every image, annotation and semantic map over.
 
     Args:
         deep: read all pixels as well, not only the sizes in the files' headers: finds files that were cut off, and
             labels of semantic maps that do not exist. Takes minutes instead of seconds on COCO.
-        progress: called with the name of a step, and how many of how many entries are done.
 
     Raises:
         UserError: ``root`` is no folder.
@@ -97,7 +95,7 @@ def check_coco(
     return reports
 
 
-def _check_split(root: Path, split: str, deep: bool, progress: _Progress) -> SplitReport:
+def _check_split(root: Path, split: str, deep: bool, progress: Progress) -> SplitReport:
     report, file, maps = SplitReport(split), _annotation_file(split), f"stuffthingmaps/{split}"
     if not (root / split).is_dir():
         report.findings.append(_missing_folder(split, split))
@@ -118,7 +116,7 @@ def _check_split(root: Path, split: str, deep: bool, progress: _Progress) -> Spl
     report.findings += [Finding("category name not unique", file, name) for name in names]
     sizes = {image.get("id"): (image.get("height"), image.get("width")) for image in images}
     known = {category.get("id") for category in categories}
-    for annotation in _counted(annotations, f"{split}: annotations", progress):
+    for annotation in counted(annotations, f"{split}: annotations", progress, every=1000):
         report.findings += _check_annotation(annotation, file, sizes, known)
     if (root / split).is_dir():
         report.findings += _check_images(root, split, images, deep, progress)
@@ -136,13 +134,6 @@ def _missing_folder(source: str, file: str, serious: bool = True) -> Finding:
     advice = [] if serious else ["only the semantic branch of HTC needs it"]
     advice += [f"get {_SOURCES[source]}"] if source in _SOURCES else []
     return Finding("missing", file, "; ".join(advice), serious=serious)
-
-
-def _counted(entries: Sequence[Any], step: str, progress: _Progress) -> Iterator[Any]:
-    for done, entry in enumerate(entries, start=1):
-        yield entry
-        if done % 1000 == 0 or done == len(entries):
-            progress(step, done, len(entries))
 
 
 def _load(root: Path, file: str, findings: list[Finding]) -> dict[str, Any] | None:
@@ -257,17 +248,17 @@ def _decompress(text: str) -> list[int]:
 
 
 def _check_images(
-    root: Path, split: str, images: Sequence[dict[str, Any]], deep: bool, progress: _Progress
+    root: Path, split: str, images: Sequence[dict[str, Any]], deep: bool, progress: Progress
 ) -> Iterator[Finding]:
-    for image in _counted(images, f"{split}: images", progress):
+    for image in counted(images, f"{split}: images", progress, every=1000):
         file, size = f"{split}/{image.get('file_name')}", (image.get("height"), image.get("width"))
         yield from _check_picture(root, file, image.get("id"), size, deep)
 
 
 def _check_maps(
-    root: Path, split: str, images: Sequence[dict[str, Any]], deep: bool, progress: _Progress
+    root: Path, split: str, images: Sequence[dict[str, Any]], deep: bool, progress: Progress
 ) -> Iterator[Finding]:
-    for image in _counted(images, f"{split}: semantic maps", progress):
+    for image in counted(images, f"{split}: semantic maps", progress, every=1000):
         name = Path(str(image.get("file_name"))).with_suffix(".png")
         file, size = f"stuffthingmaps/{split}/{name}", (image.get("height"), image.get("width"))
         before = list(_check_picture(root, file, image.get("id"), size, deep, mode="L"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import os
@@ -16,16 +15,17 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from swinv2_dense import extras
 from swinv2_dense.checks.dataset import check_dataset, leaf_datasets
 from swinv2_dense.engine.runner.training_state import candidates
 from swinv2_dense.errors import UserError
+from swinv2_dense.launcher import is_first_process, process_count, started_by_torchrun
 from swinv2_dense.registry import MODELS
+from swinv2_dense.suggestions import did_you_mean
 
 __all__ = ["check", "check_checkpoint", "drop_missing_semantic_maps", "drop_semantic_branch"]
 
 _SCOPE = "swinv2_dense."
-# The library of each task, by the config's default_scope, and the extra that installs it.
-_EXTRAS = {"mmdet": "det", "mmseg": "seg", "mmaction": "video"}
 
 _TRIED = 2**20  # bytes that the work dir must take
 
@@ -41,7 +41,7 @@ def check(cfg: Config, splits: Sequence[str]) -> None:
     _check_work_dir(Path(cfg.work_dir))
     _check_options_of_ours(cfg.model, "model")
     _check_checkpoints(cfg)
-    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0:  # one reader of the annotations is enough
+    if is_first_process(cfg.get("launcher", "none")):  # one reader of the annotations is enough
         for split in splits:
             if cfg.get(f"{split}_cfg") and cfg.get(f"{split}_dataloader"):
                 for key, dataset in leaf_datasets(cfg[f"{split}_dataloader"].dataset, f"{split}_dataloader.dataset"):
@@ -84,41 +84,36 @@ def _seg_folder(dataset: Any) -> tuple[str, str]:
 
 
 def _check_library(scope: str | None) -> None:
-    extra = _EXTRAS.get(scope or "")
+    extra = extras.EXTRAS.get(scope or "")
     if extra is None:
         return
     try:
         importlib.import_module(scope or "")
     except ImportError as error:
-        raise UserError(
-            f"this config needs {scope}, which does not import ({error}): pip install 'swinv2_dense[{extra}]', "
-            "or let python -m swinv2_dense.doctor say what is missing"
-        ) from error
+        raise UserError(extras.missing("this config", error, extra)) from error
     init_default_scope(scope or "")
 
 
 def _check_device(cfg: Config) -> None:
     gpu = torch.cuda.is_available()
     if str(cfg.get("device", "")).startswith("cuda") and not gpu:
-        raise UserError("device='cuda', but torch sees no GPU: python -m swinv2_dense.doctor says why")
+        raise UserError("device='cuda', but torch sees no GPU: swinv2 doctor says why")
     if cfg.get("launcher", "none") == "none":
         return
-    if cfg.launcher == "pytorch" and "RANK" not in os.environ:
-        raise UserError("--launcher pytorch expects torchrun: start it by tools/dist_train.sh or tools/dist_test.sh")
+    if cfg.launcher == "pytorch" and not started_by_torchrun():
+        raise UserError(
+            "--launcher pytorch expects torchrun: start it by torchrun -m swinv2_dense, or tools/dist_train.sh"
+        )
     if cfg.get("env_cfg", {}).get("dist_cfg", {}).get("backend", "nccl") == "nccl" and not gpu:
         raise UserError(
             f"--launcher {cfg.launcher} with backend nccl needs GPUs and torch sees none: "
             "use --cfg-options env_cfg.dist_cfg.backend=gloo on CPUs"
         )
-    if not gpu and _several_processes() and (cfg.get("sync_bn") or _has_sync_bn(cfg.model)):
+    if not gpu and process_count(cfg.launcher) > 1 and (cfg.get("sync_bn") or _has_sync_bn(cfg.model)):
         raise UserError(
             "batch norm over all processes (sync_bn, SyncBN) needs GPUs and torch sees none: use --cfg-options "
             "sync_bn=None, and norm_cfg.type=BN in the model"
         )
-
-
-def _several_processes() -> bool:
-    return any(int(os.environ.get(name, 1)) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
 
 
 def _has_sync_bn(node: Any) -> bool:
@@ -171,8 +166,7 @@ def _options(model: type) -> list[str]:
 
 
 def _meant(word: str, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.removeprefix(_SCOPE), words, n=1)
-    return f"did you mean {close[0]!r}?" if close else "there are " + ", ".join(sorted(words))
+    return did_you_mean(word.removeprefix(_SCOPE), words)
 
 
 def _check_checkpoints(cfg: Config) -> None:

@@ -1,54 +1,68 @@
-"""Draw how large features are behind every block of a config's backbone (figure 2 of the paper): with random weights,
-and with those of checkpoints."""
+"""Draw how large features are behind every block of a config's backbone (figure 2 of the paper).
+
+One curve with random weights, and one with those of each checkpoint.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-import torch
-from mmengine.config import Config
-from torch import Tensor
-
-from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.cli import common as cli
-from swinv2_dense.engine.hooks.amplitude_hook import watch_blocks
+from swinv2_dense.cli.parser import Parser, add_common_options, add_config
+from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
-from swinv2_dense.registry import MODELS
-from swinv2_dense.visualization.amplitude_plot import draw_amplitudes
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import Tensor
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file")
+    parser = Parser("amplitude", __doc__, ("htc_swinv2_t --images street.jpg --weights work_dirs/htc/epoch_36.pth",))
+    add_config(parser)
     parser.add_argument("--weights", nargs="+", default=[], metavar="PATH", help="checkpoints, one curve each")
-    parser.add_argument("--images", required=True, nargs="+", type=Path, help="pictures; several are one batch")
+    parser.add_argument("--images", required=True, nargs="+", type=Path, help="images; several are one batch")
     parser.add_argument(
         "--size", type=int, default=256, metavar="PIXELS", help="side they are resized to (default 256)"
     )
-    parser.add_argument("--frames", type=int, default=16, help="of a clip that repeats each picture, for video (16)")
-    cli.add_common_options(parser)
+    parser.add_argument("--frames", type=int, default=16, help="of a clip that repeats each image, for video (16)")
+    add_common_options(parser)
     return parser.parse_args(argv)
 
 
 def read_images(paths: Sequence[Path], side: int, cfg: Config) -> Tensor:
-    """Pictures as the config's preprocessor normalises them, B x 3 x H x W."""
+    """Images as the config's preprocessor normalises them, B x 3 x H x W."""
+    import cv2
+    import numpy as np
+    import torch
+
     preprocessor = cfg.model.data_preprocessor
-    pictures = []
+    images = []
     for path in paths:
-        picture = cv2.imread(str(path))
-        if picture is None:
-            raise UserError(f"--images {path}: no picture that OpenCV can read")
-        pictures.append(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1])
-    x = (np.stack(pictures) - np.array(preprocessor.mean)) / np.array(preprocessor.std)
+        image = cv2.imread(str(path))
+        if image is None:
+            raise UserError(f"--images {path}: no image that OpenCV can read")
+        images.append(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)[..., ::-1])
+    x = (np.stack(images) - np.array(preprocessor.mean)) / np.array(preprocessor.std)
     return torch.from_numpy(x).float().permute(0, 3, 1, 2)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    _amplitude(parse_args(argv))
+
+
+@quiet_libraries()
+def _amplitude(args: argparse.Namespace) -> None:
+    import torch
+
+    from swinv2_dense.checkpoint import load_pretrained
+    from swinv2_dense.engine.hooks.amplitude_hook import watch_blocks
+    from swinv2_dense.registry import MODELS
+    from swinv2_dense.visualization.amplitude_plot import draw_amplitudes
+
     cfg = cli.load_config(args)
     x = read_images(args.images, args.size, cfg)
     curves: dict[str, list[float]] = {}

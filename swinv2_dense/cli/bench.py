@@ -23,15 +23,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from swinv2_dense.cli.parser import Parser
 from swinv2_dense.errors import UserError
 from swinv2_dense.measure.benchmark import DEFAULT, Case, cases, floor, matrix_rate, measure, profile, relative_error
+from swinv2_dense.suggestions import did_you_mean
 
 IMPLEMENTATIONS = ("ours", "timm", "mmpretrain", "huggingface", "mmaction")
 
 
 def _in_a_process_of_its_own(*options: str) -> dict[str, float] | None:
     """Run this file as a worker; None where the peer is not installed or fails, with its last line printed."""
-    command = [sys.executable, "-m", "swinv2_dense.cli", "bench", "--worker", *options]
+    command = [sys.executable, "-m", "swinv2_dense", "bench", "--worker", *options]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -136,7 +138,7 @@ def machine(device: str) -> str:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser("bench", __doc__, ("--list", "--profile"))
     parser.add_argument(
         "cases", nargs="*", default=list(DEFAULT), help="names of cases (default: those of the docs page)"
     )
@@ -163,7 +165,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("\n".join(known))
         return
     if unknown := [name for name in args.cases if name not in known]:
-        raise UserError(f"there is no case {unknown[0]!r}: --list prints them all")
+        hint = did_you_mean(unknown[0], known, otherwise="--list prints them all")
+        raise UserError(f"there is no case {unknown[0]!r}: {hint}")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no GPU; leave the option out to measure the CPU")
     chosen = [known[name] for name in args.cases]

@@ -1,8 +1,5 @@
 """Look into a SwinV2 checkpoint of any publisher, or write it as another publisher would.
 
-  tools/checkpoint.py inspect swinv2_tiny_patch4_window8_256.pth
-  tools/checkpoint.py convert work_dirs/htc/epoch_12.pth swinv2.safetensors --to timm
-
 FILE is a path or address of a .pth, .bin or .safetensors, a HuggingFace folder, timm:NAME or hf:NAME. The publisher
 (Microsoft, timm, HuggingFace, MMPretrain, SimMIM or this toolkit) is found from the content.
 """
@@ -10,23 +7,31 @@ FILE is a path or address of a .pth, .bin or .safetensors, a HuggingFace folder,
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-
-from swinv2_dense.checkpoint import convert, read, summarize
-from swinv2_dense.checkpoint.writing import TARGETS
-from swinv2_dense.models.archs import ARCHS
+from swinv2_dense.cli.parser import Parser
 
 
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    from swinv2_dense.checkpoint.writing import TARGETS
 
-    inspect = commands.add_parser("inspect", help="print publisher, architecture, windows, head and size")
+    examples = (
+        "inspect swinv2_tiny_patch4_window8_256.pth",
+        "convert work_dirs/htc/epoch_12.pth swinv2.safetensors --to timm",
+    )
+    parser = Parser("checkpoint", __doc__, examples)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{inspect,convert}")
+
+    inspect = commands.add_parser(
+        "inspect", prog="swinv2 checkpoint inspect", help="print publisher, architecture, windows, head and size"
+    )
     inspect.add_argument("file", metavar="FILE")
 
-    to = commands.add_parser("convert", help="write the backbone, and a classifier's head, in a publisher's layout")
+    to = commands.add_parser(
+        "convert",
+        prog="swinv2 checkpoint convert",
+        help="write the backbone, and a classifier's head, in a publisher's layout",
+    )
     to.add_argument("file", metavar="FILE")
     to.add_argument("out", metavar="OUT", help=".pth or .safetensors; a folder for huggingface")
     to.add_argument("--to", required=True, choices=TARGETS, help="whose names and layout")
@@ -42,7 +47,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         nargs="+",
         metavar="TOKENS",
-        help="window of the pre-training, one number or one a stage, for a FILE that does not tell it",
+        help="window of the pre-training, one number or one a stage, for a FILE that does not say",
     )
     for command in (inspect, to):
         command.add_argument("--trust", action="store_true", help="run the code in a pickle, if you trust its origin")
@@ -50,6 +55,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def show(args: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from swinv2_dense.checkpoint import read, summarize
+    from swinv2_dense.models.archs import ARCHS
+
     summary = summarize(read(args.file, trust=args.trust))
     shape = summary.anatomy
     names = [
@@ -65,6 +76,8 @@ def show(args: argparse.Namespace) -> None:
 
 
 def write(args: argparse.Namespace) -> None:
+    from swinv2_dense.checkpoint import convert
+
     pretrained = args.pretrained_window
     left = convert(
         args.file,
@@ -80,6 +93,6 @@ def write(args: argparse.Namespace) -> None:
         print(f"left out {len(left)} tensors that {args.to}'s SwinV2 has no place for, e.g. {left[0]}")
 
 
-def main(argv: list[str] | None = None) -> None:
-    args = parse(argv)
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     {"inspect": show, "convert": write}[args.command](args)

@@ -1,9 +1,8 @@
-"""What the programs in ``tools/`` share: options, reading a config, and telling a mistake in one line."""
+"""What the commands share: reading a config, and reporting a mistake in one line."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 import os
 import re
@@ -11,15 +10,17 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
-
+from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
+from swinv2_dense.suggestions import did_you_mean
 
-__all__ = ["add_common_options", "explain", "load_config", "merge_options", "run"]
+# Neither torch nor mmengine is imported before a command needs it: `swinv2 --help` is to be quick.
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+__all__ = ["explain", "load_config", "merge_options", "run"]
 
 TRACEBACK = "SWINV2_DENSE_TRACEBACK"
 
@@ -39,7 +40,7 @@ _KNOWN_MISTAKES = (
     ),
     (
         r"Expected more than 1 value per channel when training",
-        "batch norm after pooling needs two pictures or more: raise train_dataloader.batch_size",
+        "batch norm after pooling needs two images or more: raise train_dataloader.batch_size",
     ),
     (
         r"(?P<cls>[\w.]+) is not in the (?P<registry>\S+) registry",
@@ -49,19 +50,22 @@ _KNOWN_MISTAKES = (
 
 
 def run(main: Callable[[], Any]) -> int:
-    """Run a program; returns its exit status.
+    """Run a program; returns its exit status: what it returns, or 0.
 
-    A mistake of the user's is told as one line, ``error: ...``, on stderr, with status 1. Anything else, and everything
-    if the environment variable ``SWINV2_DENSE_TRACEBACK`` is 1, keeps its traceback.
+    A mistake of the user's is one line, ``error: ...``, on stderr, with status 1. Anything else, and everything if the
+    environment variable ``SWINV2_DENSE_TRACEBACK`` is 1, keeps its traceback.
     """
     try:
-        main()
-        _part()
+        status = main()
+        _leave_process_group()
     except KeyboardInterrupt:
         return 130
     except SystemExit:
-        _part()
+        _leave_process_group()
         raise
+    except BrokenPipeError:  # `swinv2 models | head`: whoever read the output has enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or Python complains again when it flushes at exit
+        return 1
     except Exception as error:
         line = None if os.environ.get(TRACEBACK) == "1" else explain(error)
         if line is None:
@@ -69,26 +73,27 @@ def run(main: Callable[[], Any]) -> int:
         else:
             print(f"error: {line}", file=sys.stderr)
         return 1
-    return 0
+    return status if isinstance(status, int) else 0
 
 
-def _part() -> None:
-    """Processes that ran together take leave of each other; where the one ends first, the others may crash."""
-    if torch.distributed.is_initialized():
+def _leave_process_group() -> None:
+    """Destroy the process group; ranks still running could crash otherwise."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def explain(error: BaseException) -> str | None:
     """The mistake behind an exception in one line, or None where it is not a known one.
 
-    Looks through what the libraries wrap around it: chained exceptions, and a reader process's traceback as text.
+    Looks through what the libraries wrap around it: chained exceptions, and a worker process's traceback as text.
     """
     seen: BaseException | None = error
     while seen is not None:
         text = str(seen)
         if isinstance(seen, UserError):
             return text.rsplit("swinv2_dense.errors.UserError: ", 1)[-1]
-        if isinstance(seen, torch.cuda.OutOfMemoryError):
+        if type(seen).__name__ == "OutOfMemoryError":  # torch's
             return (
                 "the GPU's memory is full: lower train_dataloader.batch_size, add --amp, or set "
                 "model.backbone.with_cp=True"
@@ -100,44 +105,16 @@ def explain(error: BaseException) -> str | None:
     return None
 
 
-class _Options(DictAction):
-    """mmengine's KEY=VALUE pairs, with a usage message where it cannot read one."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
-        for pair in values:
-            if "=" not in pair:
-                parser.error(f"{option} takes KEY=VALUE pairs, not {pair!r}")
-        try:
-            super().__call__(parser, namespace, values, option)
-        except (AssertionError, RecursionError):  # how mmengine's parser gives up on unbalanced or nested brackets
-            parser.error(f"{option} takes numbers, words, (a,b) and [a,b] as values, not all of {' '.join(values)!r}")
-
-
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """The options that training and testing share, as OpenMMLab names them."""
-    parser.add_argument("--work-dir", help="folder for logs and results (default: work_dirs/NAME-OF-THE-CONFIG)")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=_Options,
-        metavar="KEY=VALUE",
-        help="change entries of the config, e.g. model.backbone.window_size=48 train_dataloader.batch_size=1",
-    )
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
-    # The launcher of torch.distributed passes it; mmengine reads the environment.
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-
-
 def load_config(args: argparse.Namespace) -> Config:
     """The config that the common options describe.
 
     Raises:
         UserError: the file is missing or no valid config, or an option names an entry that does not exist.
     """
+    from mmengine.config import Config
+
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    path = Path(args.config)
-    if not path.is_file():
-        raise UserError(f"config file {path} does not exist")
+    path = find_config(args.config)
     try:
         cfg = Config.fromfile(path)
     except Exception as error:  # a config is a program of the user's: whatever it raises is about the config
@@ -168,9 +145,8 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
     for key in options:
         top = key.split(".")[0]
         if top not in known:
-            close = difflib.get_close_matches(top, known, n=1)
-            hint = f": did you mean {close[0]!r}?" if close else ""
-            raise UserError(f"--cfg-options {key}: the config has no {top!r}{hint}")
+            hint = did_you_mean(top, known, otherwise="")
+            raise UserError(f"--cfg-options {key}: the config has no {top!r}{hint and ': ' + hint}")
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
@@ -178,7 +154,9 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
 
 
 def _top_level_keys(cfg: Config) -> Sequence[str]:
-    """What a config may hold at its top: what it has, what mmengine's runner takes, and what the tools read."""
+    """What a config may hold at its top: what it has, what mmengine's runner takes, and what we read."""
+    from mmengine.runner import Runner
+
     runner = inspect.signature(Runner.__init__).parameters
     read_by_name = (
         "activation_checkpointing",

@@ -1,5 +1,8 @@
-"""Show the whole toolkit on generated data, in minutes on two CPU cores and without a download: draw images,
-pre-train a small SwinV2 as a classifier, transfer it to a larger window, train with it, evaluate on new images."""
+"""Show the whole toolkit on generated data, in minutes on two CPU cores and without a download.
+
+Draws images, pre-trains a small SwinV2 as a classifier, transfers it to a larger window, trains with it, and evaluates
+on new images.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from swinv2_dense.cli.config_files import CONFIGS
+from swinv2_dense import extras
+from swinv2_dense.cli.parser import Parser
+from swinv2_dense.compat.quiet import quiet_libraries
+from swinv2_dense.config_files import CONFIGS
 from swinv2_dense.errors import UserError
 
 # Task, also a module of swinv2_dense.demo -> its config, and the extra that it needs.
@@ -20,7 +26,7 @@ TASKS = {
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser("demo", __doc__, ("--quick", "--task segmentation --work-dir work_dirs/demo"))
     parser.add_argument("--task", choices=list(TASKS), default="detection", help="what to train")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"), help="folder for everything it writes")
     parser.add_argument("--seed", type=int, default=0, help="of the images and of the training")
@@ -31,12 +37,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    _demo(parse_args(argv))
+
+
+@quiet_libraries()
+def _demo(args: argparse.Namespace) -> None:
     config, extra = TASKS[args.task]
     try:
         task = importlib.import_module(f"swinv2_dense.demo.{args.task}")
     except ImportError as error:
-        raise UserError(
-            f"the {args.task} demo needs {error.name}: run make install, or pip install swinv2_dense[{extra}]"
-        ) from error
+        raise UserError(extras.missing(f"the {args.task} demo", error, extra)) from error
     task.run(CONFIGS / "demo" / config, args.work_dir, args.seed, quick=args.quick)

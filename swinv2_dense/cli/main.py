@@ -1,4 +1,4 @@
-"""The command ``swinv2``: finds the module of a subcommand and runs it."""
+"""The command ``swinv2``: its front page, and the way to the module of each command."""
 
 from __future__ import annotations
 
@@ -6,26 +6,54 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+import swinv2_dense
 from swinv2_dense.cli import common
 from swinv2_dense.errors import UserError
+from swinv2_dense.suggestions import did_you_mean
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = {
-    "train": "swinv2_dense.cli.train",
-    "test": "swinv2_dense.cli.test",
-    "checkpoint": "swinv2_dense.cli.checkpoint",
-    "plan": "swinv2_dense.cli.plan",
-    "prepare coco": "swinv2_dense.cli.prepare.coco",
-    "prepare ade20k": "swinv2_dense.cli.prepare.ade20k",
-    "prepare kinetics400": "swinv2_dense.cli.prepare.kinetics400",
-    "browse": "swinv2_dense.cli.browse",
-    "amplitude": "swinv2_dense.cli.amplitude",
-    "results": "swinv2_dense.cli.results",
-    "transfer-table": "swinv2_dense.cli.transfer_table",
-    "bench": "swinv2_dense.cli.bench",
-    "demo": "swinv2_dense.cli.demo",
+# By section: command -> what it does. Its module has its name.
+_SECTIONS = {
+    "Look around": {
+        "demo": "see everything work on generated data: seconds with --quick",
+        "models": "list the models that come with it",
+        "doctor": "list what is installed, what is broken, and the fix",
+    },
+    "Prepare data": {
+        "prepare coco": "check a COCO folder, convert Objects365, draw semantic maps",
+        "prepare ade20k": "check an ADE20K folder",
+        "prepare kinetics400": "list the clips of a Kinetics folder that can be read",
+        "browse": "draw what the training pipeline makes of the data",
+    },
+    "Train and test": {
+        "plan": "how much memory a training needs, on which GPUs it fits",
+        "train": "train a model from a config",
+        "test": "evaluate trained weights",
+    },
+    "Look closer": {
+        "checkpoint": "inspect a checkpoint of any publisher, or convert it",
+        "amplitude": "draw how large the features are behind every block",
+        "bench": "time our backbone beside those of other libraries",
+        "results": "write the page of results from the metafiles",
+        "transfer-table": "the paper's window transfer in small, by position bias",
+    },
 }
+COMMANDS = [command for section in _SECTIONS.values() for command in section]
+
+_START = """\
+SwinV2 for detection, segmentation and video recognition.
+
+usage: swinv2 COMMAND [OPTIONS]
+       swinv2 COMMAND --help               explains one command, with an example
+
+Start here:
+  swinv2 demo --quick                        train, test and draw; nothing to download
+  swinv2 models htc                          which models there are
+  swinv2 train htc_swinv2_t --fast-dev-run   one iteration of everything, to find mistakes
+"""
+_END = """\
+A model is given by its name (htc_swinv2_t, coco/htc_swinv2_t) or by the path of a config file."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,14 +62,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     return common.run(lambda: _dispatch(argv))
 
 
-def _dispatch(argv: Sequence[str]) -> None:
+def help_page() -> str:
+    width = max(map(len, COMMANDS))
+    sections = (
+        f"{title}:\n" + "".join(f"  {command:<{width}}  {what}\n" for command, what in commands.items())
+        for title, commands in _SECTIONS.items()
+    )
+    return "\n".join([_START, *sections, _END])
+
+
+def _dispatch(argv: Sequence[str]) -> int | None:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(help_page())
+        return 0
+    if argv[0] in ("-V", "--version", "version"):
+        print(f"swinv2_dense {swinv2_dense.__version__}")
+        return 0
     for words in (2, 1):
-        module = COMMANDS.get(" ".join(argv[:words]))
-        if module is not None:
-            importlib.import_module(module).main(argv[words:])
-            return
-    _unknown(argv)
+        command = " ".join(argv[:words])
+        if len(argv) >= words and command in COMMANDS:
+            return run_command(command, argv[words:])
+    return _group(argv)
 
 
-def _unknown(argv: Sequence[str]) -> None:
-    raise UserError(f"unknown command {' '.join(argv[:1])!r}: there are {', '.join(COMMANDS)}")
+def run_command(command: str, argv: Sequence[str] | None = None) -> int | None:
+    """Run the module of a command."""
+    module = importlib.import_module(f"swinv2_dense.cli.{command.replace(' ', '.').replace('-', '_')}")
+    status: int | None = module.main(argv)
+    return status
+
+
+def _group(argv: Sequence[str]) -> int:
+    """``prepare`` alone lists its commands; anything else is a mistake."""
+    first, given = argv[0], " ".join(argv[:2])
+    members = {c: what for section in _SECTIONS.values() for c, what in section.items() if c.startswith(f"{first} ")}
+    if members and (len(argv) == 1 or argv[1] in ("-h", "--help")):
+        print(f"usage: swinv2 {first} COMMAND [OPTIONS]\n")
+        for command, what in members.items():
+            print(f"  swinv2 {command:<22}{what}")
+        return 0 if argv[1:] else 2
+    unknown, known = (given, members) if members else (first, COMMANDS)
+    if first.startswith("-"):
+        raise UserError(f"unknown option {first}: {did_you_mean(first, ['--help', '--version'])}")
+    meant = did_you_mean(unknown, known, otherwise="swinv2 --help lists the commands")
+    raise UserError(f"unknown command {unknown!r}: {meant}")

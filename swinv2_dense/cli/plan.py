@@ -9,19 +9,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import Config
-from rich.console import Console
-
 from swinv2_dense.cli import common as cli
-from swinv2_dense.cli.config_files import STRATEGIES as STRATEGY_FILES
+from swinv2_dense.cli.parser import Parser, add_common_options, add_config
+from swinv2_dense.compat.quiet import quiet_libraries
+from swinv2_dense.config_files import STRATEGIES as STRATEGY_FILES
 from swinv2_dense.errors import UserError
-from swinv2_dense.planning import GIB, input_size, make_plan, summary, table
-from swinv2_dense.planning.placement import STRATEGIES
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config file")
+    parser = Parser("plan", __doc__, ("htc_swinv2_l --gpus 8 --memory 40",))
+    add_config(parser)
     parser.add_argument("--gpus", type=int, default=8, metavar="N", help="GPUs, all nodes together (default 8)")
     parser.add_argument("--memory", type=float, default=40, metavar="GIB", help="of each GPU (default 40)")
     parser.add_argument(
@@ -34,12 +31,22 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--batch", type=int, metavar="N", help="images on each GPU (default: the config's)")
     parser.add_argument("--size", type=int, nargs="+", metavar="PIXELS", help="HEIGHT WIDTH, of clips FRAMES before")
-    cli.add_common_options(parser)
+    add_common_options(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    _plan(parse_args(argv))
+
+
+@quiet_libraries()
+def _plan(args: argparse.Namespace) -> None:
+    from mmengine.config import Config
+    from rich.console import Console
+
+    from swinv2_dense.planning import GIB, input_size, make_plan, summary, table
+    from swinv2_dense.planning.placement import STRATEGIES
+
     for name in ("gpus", "memory", "batch"):
         value = getattr(args, name)
         if value is not None and value <= 0:

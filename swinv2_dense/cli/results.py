@@ -1,4 +1,4 @@
-"""Write docs/results.md from configs/*/metafile.yml."""
+"""Write docs/results.md, the page of results, from the metafiles beside the configs of a checkout."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.progress import Progress
-
+from swinv2_dense.cli.parser import Parser
+from swinv2_dense.cli.progress import bars
+from swinv2_dense.compat.quiet import quiet_libraries
+from swinv2_dense.config_files import CONFIGS
 from swinv2_dense.files import write_text
-from swinv2_dense.measure.results import recount, render
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = CONFIGS.parent
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser("results", __doc__, ("", "--count --out results.md"))
     parser.add_argument("--count", action="store_true", help="first count parameters and FLOPs anew, in the metafiles")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="default: docs/results.md")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
-    metafiles = sorted(ROOT.glob("configs/*/metafile.yml"))
+    _results(parse_args(argv))
+
+
+@quiet_libraries()
+def _results(args: argparse.Namespace) -> None:
+    from swinv2_dense.measure.results import recount, render
+
+    metafiles = sorted(CONFIGS.glob("*/metafile.yml"))
     if args.count:
-        with Progress(transient=True) as bar:
-            task = bar.add_task("counting", total=None)
+        with bars() as progress:
             for path in metafiles:
-                recount(path, ROOT, lambda name: bar.update(task, description=f"counting {name}"))
+                recount(path, ROOT, progress)
     write_text(args.out, render(metafiles))
     print(f"wrote {args.out} from {len(metafiles)} metafiles")

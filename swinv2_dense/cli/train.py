@@ -6,13 +6,19 @@ import argparse
 from collections.abc import Sequence
 
 from swinv2_dense.cli import common as cli
-from swinv2_dense.cli.config_files import STRATEGIES
-from swinv2_dense.engine.runner import launch
+from swinv2_dense.cli.parser import Parser, add_common_options, add_config
+from swinv2_dense.compat.quiet import quiet_libraries
+from swinv2_dense.config_files import STRATEGIES
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file")
+    examples = (
+        "htc_swinv2_t --fast-dev-run",
+        "htc_swinv2_t --work-dir work_dirs/htc --amp --cfg-options train_dataloader.batch_size=1",
+        "htc_swinv2_t --work-dir work_dirs/htc --resume",
+    )
+    parser = Parser("train", __doc__, examples)
+    add_config(parser)
     parser.add_argument("--amp", action="store_true", help="train in mixed precision (without a GPU: the backbone)")
     parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate with the real batch size")
     parser.add_argument(
@@ -27,7 +33,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from CHECKPOINT, or from the latest one in the work dir",
+        help="resume from CHECKPOINT, or from the latest one in the work dir",
     )
     start.add_argument(
         "--fast-dev-run",
@@ -37,12 +43,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="only train N iterations (default 1), validate and test N batches, to find mistakes; saves no weights",
     )
-    cli.add_common_options(parser)
+    add_common_options(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_args(argv)
+    _train(parse_args(argv))
+
+
+@quiet_libraries()
+def _train(args: argparse.Namespace) -> None:
+    from swinv2_dense.engine.runner import launch
+
     cfg = cli.load_config(args)
     if args.strategy:
         launch.use_strategy(cfg, args.strategy, STRATEGIES)

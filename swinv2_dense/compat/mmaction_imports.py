@@ -6,11 +6,9 @@ It must be named there, and not only be called by a program, so that the config 
 
 from swinv2_dense.compat.mmaction import import_mmaction
 from swinv2_dense.errors import UserError
+from swinv2_dense.extras import missing
 
 try:
     import_mmaction()
 except ImportError as error:
-    raise UserError(
-        f"mmaction2 does not import ({error}): pip install 'swinv2_dense[video]', or let python -m "
-        "swinv2_dense.doctor say what is missing"
-    ) from error
+    raise UserError(missing("this config", error, "video")) from error

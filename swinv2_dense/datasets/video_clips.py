@@ -78,7 +78,7 @@ class VideoClips(VideoDataset):
                 )
             entries.append({"filename": os.path.join(self.data_prefix["video"], path), "label": int(label)})
         if not entries:
-            raise UserError(f"{self.ann_file} lists no clips: write it by tools/prepare/kinetics400.py")
+            raise UserError(f"{self.ann_file} lists no clips: write it by swinv2 prepare kinetics400")
         return entries
 
     def prepare_data(self, idx: int) -> dict[str, Any] | None:
@@ -112,7 +112,7 @@ class VideoClips(VideoDataset):
         if self.test_mode:
             raise UserError(
                 f"clip {path} cannot be decoded ({reason}): replace it, or take it out of {self.ann_file}, as "
-                "tools/prepare/kinetics400.py does"
+                "swinv2 prepare kinetics400 does"
             )
         if self.states[idx] == _UNREADABLE:
             return
@@ -121,7 +121,7 @@ class VideoClips(VideoDataset):
         if unreadable > self.max_unreadable * max(tried, min(len(self.states), _ENOUGH)):
             raise UserError(
                 f"{unreadable} of {tried} clips cannot be decoded, more than max_unreadable={self.max_unreadable} "
-                f"allows, the last is {path} ({reason}): tools/prepare/kinetics400.py writes a list without them"
+                f"allows, the last is {path} ({reason}): swinv2 prepare kinetics400 writes a list without them"
             )
         print_log(
             f"skipped clip {path}, which cannot be decoded ({reason}); {unreadable} of {tried} so far",

@@ -1,1 +1,1 @@
-"""Demonstrations on generated data: what ``tools/demo.py`` runs, one module per task."""
+"""Demonstrations on generated data: what ``swinv2 demo`` runs, one module per task."""

@@ -105,7 +105,7 @@ class DemoConsole:
             self.say(str(path))
         self.finish()
         if required and min(scores.values()) < wanted:
-            raise UserError(f"the demo reached less than {wanted}: run `python -m swinv2_dense.doctor`, see {self.log}")
+            raise UserError(f"the demo reached less than {wanted}: run `swinv2 doctor`, see {self.log}")
 
 
 def _duration(seconds: float) -> str:

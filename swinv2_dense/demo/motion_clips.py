@@ -147,7 +147,7 @@ def write_mp4(path: Path, frames: list[np.ndarray]) -> None:
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), _FPS, (width, height))
     if not writer.isOpened():
-        raise UserError(f"this OpenCV cannot write {path}: python -m swinv2_dense.doctor says which one to install")
+        raise UserError(f"this OpenCV cannot write {path}: swinv2 doctor says which one to install")
     for frame in frames:
         writer.write(frame)
     writer.release()

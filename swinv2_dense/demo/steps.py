@@ -88,7 +88,7 @@ class Demo:
         self.console.say(str(load_pretrained(backbone, self.classifier)))
 
     def train(self, cfg: Config, record: Callable[[Advance], _R]) -> tuple[Runner, _R]:
-        """Train by the function that tools/train.py calls. ``record`` makes the recorder from the progress bar."""
+        """Train by the function that swinv2 train calls. ``record`` makes the recorder from the progress bar."""
         with self.console.progress(cfg.train_cfg.max_iters, "iterations") as advance:
             recorder = record(advance)
             runner = launch.train(cfg, hooks=[recorder])

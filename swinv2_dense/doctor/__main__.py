@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from swinv2_dense.cli.parser import Parser
 from swinv2_dense.doctor import PARTS, Facts, Finding, collect, examine
 
 _CONSTRAINTS = Path(__file__).resolve().parents[2] / "requirements/constraints.txt"
@@ -63,7 +64,7 @@ def _extra(name: str) -> str:
 
 def main(arguments: Iterable[str] | None = None) -> int:
     """Returns 1 if something that is installed or required is broken."""
-    parser = argparse.ArgumentParser(prog="python -m swinv2_dense.doctor", description=__doc__)
+    parser = Parser("doctor", __doc__, ("", "det seg"))
     needed = f"must be there: {', '.join(_EXTRAS)}"
     parser.add_argument("extras", nargs="*", type=_extra, metavar="EXTRA", help=needed)
     chosen = parser.parse_args(None if arguments is None else list(arguments)).extras
@@ -78,5 +79,5 @@ def main(arguments: Iterable[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    faulthandler.enable()  # a part compiled for another torch may end the whole process; this shows which
+    faulthandler.enable()
     sys.exit(main())

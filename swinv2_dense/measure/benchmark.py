@@ -1,4 +1,4 @@
-"""What ``tools/benchmark.py`` measures: its cases, the backbones of the peers, the time and memory of one step."""
+"""What ``swinv2 bench`` measures: its cases, the backbones of the peers, the time and memory of one step."""
 
 from __future__ import annotations
 

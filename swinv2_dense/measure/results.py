@@ -6,7 +6,7 @@ Needs the library of a config's task to count; writing the page needs none of th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_text
 from swinv2_dense.measure.complexity import Complexity, complexity
+from swinv2_dense.model_index import read_metafile
 from swinv2_dense.planning import input_size
 from swinv2_dense.planning.decoders import decoder_outputs, has_decoder, known_shapes
 from swinv2_dense.planning.step import build, measure
+from swinv2_dense.progress import Progress, silent
 
-__all__ = ["activations", "count", "read_metafile", "recount", "render"]
+__all__ = ["activations", "count", "recount", "render"]
 
 _TITLES = {"coco": "COCO", "ade20k": "ADE20K", "kinetics400": "Kinetics-400"}
 _STATE_BYTES = 16  # a parameter's weight, gradient and AdamW's two moments, in fp32
@@ -125,26 +126,11 @@ def activations(config: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
     return size, peak.activations
 
 
-def read_metafile(path: Path) -> dict[str, Any]:
-    """A metafile's content.
-
-    Raises:
-        UserError: it is no YAML with ``Models``.
-    """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML ({str(error).splitlines()[0]}): correct it") from error
-    if not isinstance(content, dict) or not isinstance(content.get("Models"), list):
-        raise UserError(f"{path} has no list of Models: correct it")
-    return content
-
-
-def recount(path: Path, root: Path, progress: Callable[[str], object] = lambda name: None) -> None:
-    """Count every model of a metafile again and write the file; ``root`` is what its config paths are relative to."""
+def recount(path: Path, root: Path, progress: Progress = silent) -> None:
+    """Count every model of a metafile anew and write the file; ``root`` is what its config paths are relative to."""
     content = read_metafile(path)
-    for model in content["Models"]:
-        progress(model["Name"])
+    for done, model in enumerate(content["Models"]):
+        progress(f"counting {model['Name']}", done, len(content["Models"]))
         metadata = model["Metadata"]
         counted = count(root / model["Config"], tuple(metadata["Input"]))
         size, held = activations(root / model["Config"])

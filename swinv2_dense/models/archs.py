@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.suggestions import did_you_mean
 
 __all__ = ["ARCHS", "Arch", "arch_of"]
 
@@ -53,8 +53,7 @@ def arch_of(arch: str | Mapping[str, object]) -> Arch:
     known = {field.name for field in fields(Arch)}
     required = known - {"extra_norm_every_n_blocks"}
     if unknown := sorted(set(arch) - known):
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        raise UserError(f"arch: unknown key {unknown[0]!r}" + (f", did you mean {close[0]!r}?" if close else ""))
+        raise UserError(f"arch: unknown key {unknown[0]!r}: {did_you_mean(unknown[0], known)}")
     if missing := sorted(required - set(arch)):
         raise UserError(f"arch: {missing[0]!r} is missing; a dict needs {', '.join(sorted(required))}")
     values = {k: tuple(v) if isinstance(v, Sequence) else v for k, v in arch.items()}

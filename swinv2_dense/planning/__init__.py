@@ -1,4 +1,4 @@
-"""How much memory a training needs, found by running its step without numbers: what ``tools/plan.py`` prints."""
+"""How much memory a training needs, found by running its step without numbers: what ``swinv2 plan`` prints."""
 
 from swinv2_dense.planning.plan import GIB, Plan, Way, make_plan
 from swinv2_dense.planning.rendering import flags, summary, table

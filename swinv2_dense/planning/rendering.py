@@ -50,7 +50,7 @@ def _from(plan: Plan, way: Way, memory: float) -> str:
 
 
 def flags(plan: Plan, way: Way, devices: int) -> str:
-    """What to add to ``tools/train.py`` for a way to train; a single process takes no strategy."""
+    """What to add to ``swinv2 train`` for a way to train; a single process takes no strategy."""
     parts, options = [f"--strategy {way.strategy}"] if devices > 1 else [], []
     if way.precision == "amp":
         parts.append("--amp")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.dataset import leaf_datasets
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_image
+from swinv2_dense.progress import Progress, silent
 
 __all__ = ["browse"]
 
@@ -33,7 +34,7 @@ def browse(
     *,
     only: Sequence[str] = (),
     seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
+    progress: Progress = silent,
 ) -> list[Path]:
     """Write before-and-after pictures of ``number`` training samples, evenly spread over the data.
 
@@ -42,7 +43,6 @@ def browse(
     Args:
         folder: where ``NAME.jpg`` of every picture ``NAME`` goes.
         only: names of transforms; of the pipeline's, only these are applied after loading. Empty for all.
-        progress: called with the number of samples done.
 
     Raises:
         UserError: a mistake in the config or the data, as in training; or ``only`` names what the pipeline lacks.
@@ -68,7 +68,7 @@ def browse(
         info = dataset.get_data_info(int(index))
         pair = [_draw(visualizer, pipeline, dataset, int(index)) for pipeline in (before, after)]
         written.append(_write(folder / f"{Path(info['img_path']).stem}.jpg", pair))
-        progress(done)
+        progress("drawing", done, number)
     return written
 
 

@@ -85,7 +85,7 @@ def _veiled(image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[in
 
 @HOOKS.register_module()
 class ClassMapsHook(Hook):
-    """Draws every tested image and its prediction: what --show and --show-dir of tools/test.py switch on.
+    """Draws every tested image and its prediction: what --show and --show-dir of swinv2 test switch on.
 
     mmseg's own hook writes to the run's log folder only. Options are named as in mmdet's hook.
 

@@ -66,7 +66,7 @@ def draw_strips(strips: Sequence[Strip], path: Path | None) -> Figure:
 
 @HOOKS.register_module()
 class ClipStripsHook(Hook):
-    """Draws every tested clip and its prediction: what --show and --show-dir of tools/test.py switch on.
+    """Draws every tested clip and its prediction: what --show and --show-dir of swinv2 test switch on.
 
     mmaction2's own hook writes whole videos, and refuses several views. Options are named as in mmdet's hook.
 

@@ -171,7 +171,7 @@ def test_work_dir_that_is_a_file(config: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(preflight._EXTRAS, "no_such_library", "det")
+    monkeypatch.setitem(preflight.extras.EXTRAS, "no_such_library", "det")
     with pytest.raises(UserError, match=r"needs no_such_library.*pip install 'swinv2_dense\[det\]'"):
         preflight.check(Config({"default_scope": "no_such_library"}), ())
 

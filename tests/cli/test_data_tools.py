@@ -79,6 +79,6 @@ def test_browse_writes_pictures_into_the_work_dir(
     arguments = [config, "--number", "2", "--only", "RandomFlip", "--work-dir", str(tmp_path / "work")]
     assert run(lambda: browse.main(arguments)) == 0
     assert len(list((tmp_path / "work" / "browse").glob("*.jpg"))) == 2
-    assert f"wrote 2 pictures to {tmp_path / 'work' / 'browse'}" in capsys.readouterr().out
+    assert f"wrote 2 images to {tmp_path / 'work' / 'browse'}" in capsys.readouterr().out
     assert run(lambda: browse.main([config, "--number", "0"])) == 1
     assert "error: --number 0" in capsys.readouterr().err

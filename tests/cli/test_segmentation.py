@@ -153,7 +153,7 @@ def test_wrong_data(
     ("option", "told"),
     [
         ("model.decode_head.num_classes=8", ["model.decode_head.num_classes=8", "has 7 classes"]),
-        ("train_dataloader.batch_size=1", ["two pictures", "train_dataloader.batch_size"]),
+        ("train_dataloader.batch_size=1", ["two images", "train_dataloader.batch_size"]),
     ],
 )
 def test_wrong_options(

@@ -14,7 +14,8 @@ from mmcv.image import rescale_size
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.measure.complexity import complexity
-from swinv2_dense.measure.results import activations, count, read_metafile, recount, render
+from swinv2_dense.measure.results import activations, count, recount, render
+from swinv2_dense.model_index import read_metafile
 from swinv2_dense.models import SwinTransformerV2
 
 ROOT = Path(__file__).parents[2]

@@ -45,7 +45,7 @@ def halves(path: Path, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_every_picture_is_drawn_before_and_after(cfg: Config, root: Path, tmp_path: Path) -> None:
     done: list[int] = []
-    written = browse(cfg, tmp_path / "out", 6, progress=done.append)
+    written = browse(cfg, tmp_path / "out", 6, progress=lambda step, i, total: done.append(i))
     assert [path.name for path in written] == [f"{number:012d}.jpg" for number in range(1, 7)]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [path.name for path in written]
     assert done == list(range(1, 7))

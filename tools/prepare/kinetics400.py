@@ -1,9 +1,11 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """The command ``swinv2 prepare kinetics400``."""
 
-import sys
+if __name__ == "__main__":
+    import os
+    import sys
 
-from swinv2_dense.cli import common
-from swinv2_dense.cli.prepare import kinetics400
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from _swinv2 import run
 
-sys.exit(common.run(kinetics400.main))
+    run("prepare kinetics400")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,8 @@ import numpy as np
 from swinv2_dense.datasets.clip_decoding import ClipReader
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_text
+from swinv2_dense.progress import Progress, silent
+from swinv2_dense.suggestions import nearest
 
 __all__ = ["Clip", "check_clip", "find_clips", "read_label_map", "write_lists"]
 
@@ -58,8 +59,8 @@ def find_clips(folder: Path, labels: Mapping[str, int]) -> list[Clip]:
     for kind in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         label = labels.get(_plain(kind.name))
         if label is None:
-            close = difflib.get_close_matches(_plain(kind.name), labels, n=1)
-            hint = f", the closest is {close[0]!r}" if close else ""
+            close = nearest(_plain(kind.name), labels)
+            hint = f", the closest is {close!r}" if close else ""
             raise UserError(f"folder {kind} is no class of the label map{hint}: rename it, or take it away")
         files = sorted(path for path in kind.iterdir() if path.suffix.lower() in _EXTENSIONS)
         clips += [Clip(f"{kind.name}/{path.name}", label) for path in files]
@@ -92,7 +93,7 @@ def write_lists(
     *,
     min_frames: int,
     workers: int,
-    progress: Callable[[int], object] = lambda done: None,
+    progress: Progress = silent,
 ) -> list[Clip]:
     """Check clips and write the good ones' "path label" lines to ``list_file``, if it is given; return the others.
 
@@ -103,7 +104,7 @@ def write_lists(
     with ProcessPoolExecutor(workers) as pool:
         for clip in pool.map(partial(check_clip, folder, min_frames), clips, chunksize=16):
             checked.append(clip)
-            progress(len(checked))
+            progress(folder.name, len(checked), len(clips))
     good = [clip for clip in checked if clip.problem is None]
     bad = [clip for clip in checked if clip.problem is not None]
     if not good:

@@ -1,55 +1,64 @@
-"""Check a COCO folder, and make what other data in COCO's format lack.
-
-  tools/prepare/coco.py check data/coco
-  tools/prepare/coco.py objects365 data/objects365/zhiyuan_objv2_train.json \\
-      --images data/objects365/train --out data/objects365/annotations/train.json
-  tools/prepare/coco.py stuffthingmaps data/toy
-"""
+"""Check a COCO folder, and make what other data in COCO's format lack."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from rich.progress import Progress, TaskID
-
 from swinv2_dense.checks.coco import Finding, SplitReport, check_coco
+from swinv2_dense.cli.parser import Parser
 from swinv2_dense.cli.prepare.coco_convert import convert_objects365, write_semantic_maps
+from swinv2_dense.cli.progress import bars
 from swinv2_dense.errors import UserError
+from swinv2_dense.progress import Progress
 
+EXAMPLES = (
+    "check data/coco",
+    "objects365 data/objects365/zhiyuan_objv2_train.json --images data/objects365/train --out train.json",
+    "stuffthingmaps data/toy",
+)
 SPLITS = ("train2017", "val2017")
 SHOWN = 20  # entries of each kind that are listed
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("prepare coco", __doc__, EXAMPLES)
     commands = parser.add_subparsers(dest="command", required=True)
     default = os.environ.get("COCO_ROOT", "data/coco")
 
-    check = commands.add_parser("check", help="list what is missing or broken; changes nothing")
+    check = commands.add_parser(
+        "check", prog="swinv2 prepare coco check", help="list what is missing or broken; changes nothing"
+    )
     check.add_argument("root", nargs="?", type=Path, default=default, help="the folder (default: COCO_ROOT)")
     check.add_argument("--splits", nargs="+", default=SPLITS, metavar="SPLIT", help="default: train2017 val2017")
     check.add_argument("--deep", action="store_true", help="read all pixels, not only the files' headers")
     check.add_argument("--all", action="store_true", help=f"list every entry, not only {SHOWN} of each kind")
 
-    objects365 = commands.add_parser("objects365", help="write Objects365 v2's annotations with the paths on disk")
+    objects365 = commands.add_parser(
+        "objects365",
+        prog="swinv2 prepare coco objects365",
+        help="write Objects365 v2's annotations with the paths on disk",
+    )
     objects365.add_argument("annotations", type=Path, help="zhiyuan_objv2_train.json or zhiyuan_objv2_val.json")
     objects365.add_argument("--images", type=Path, required=True, help="folder that has the patch folders")
     objects365.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="the file to write")
     objects365.add_argument("--drop-missing", action="store_true", help="leave images out that are not on disk")
 
-    maps = commands.add_parser("stuffthingmaps", help="write semantic maps from the instances, for data without stuff")
+    maps = commands.add_parser(
+        "stuffthingmaps",
+        prog="swinv2 prepare coco stuffthingmaps",
+        help="write semantic maps from the instances, for data without stuff",
+    )
     maps.add_argument("root", type=Path, help="folder with annotations/instances_SPLIT.json")
     maps.add_argument("--splits", nargs="+", default=SPLITS, metavar="SPLIT", help="default: train2017 val2017")
     return parser.parse_args(argv)
 
 
-def check(args: argparse.Namespace, bar: Bar) -> None:
-    reports = check_coco(args.root, args.splits, deep=args.deep, progress=bar)
+def check(args: argparse.Namespace, progress: Progress) -> None:
+    reports = check_coco(args.root, args.splits, deep=args.deep, progress=progress)
     for report in reports:
         show(report, None if args.all else SHOWN)
     problems = sum(finding.serious for report in reports for finding in report.findings)
@@ -77,8 +86,10 @@ def show(report: SplitReport, limit: int | None) -> None:
             print(f"    ... and {len(found) - limit} more (--all lists them)")
 
 
-def objects365(args: argparse.Namespace, bar: Bar) -> None:
-    missing = convert_objects365(args.annotations, args.images, args.out, drop_missing=args.drop_missing, progress=bar)
+def objects365(args: argparse.Namespace, progress: Progress) -> None:
+    missing = convert_objects365(
+        args.annotations, args.images, args.out, drop_missing=args.drop_missing, progress=progress
+    )
     print(f"wrote {args.out}")
     for name in missing[:SHOWN]:
         print(f"  left out, not on disk: {name}")
@@ -86,27 +97,14 @@ def objects365(args: argparse.Namespace, bar: Bar) -> None:
         print(f"  ... and {len(missing) - SHOWN} more")
 
 
-def stuffthingmaps(args: argparse.Namespace, bar: Bar) -> None:
+def stuffthingmaps(args: argparse.Namespace, progress: Progress) -> None:
     for split in args.splits:
-        count = write_semantic_maps(args.root, split, progress=bar)
+        count = write_semantic_maps(args.root, split, progress=progress)
         print(f"wrote {count} maps to {args.root / 'stuffthingmaps' / split}")
-
-
-class Bar:
-    """A progress bar for each step that reports."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.tasks: dict[str, TaskID] = {}
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if step not in self.tasks:
-            self.tasks[step] = self.progress.add_task(step, total=total)
-        self.progress.update(self.tasks[step], completed=done)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     command = {"check": check, "objects365": objects365, "stuffthingmaps": stuffthingmaps}[args.command]
-    with Progress(transient=True, disable=not sys.stdout.isatty()) as progress:
-        command(args, Bar(progress))
+    with bars() as progress:
+        command(args, progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,13 @@ from pycocotools import mask as run_lengths
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import encode_image, within, write_text, writing_folder
+from swinv2_dense.progress import Progress, counted, silent
 
 __all__ = ["convert_objects365", "write_semantic_maps"]
 
 _UNLABELLED = 255
 # Annotated, but in none of the published archives.
 _NEVER_PUBLISHED = {"objects365_v2_00908726.jpg", "objects365_v1_00320532.jpg", "objects365_v1_00320534.jpg"}
-
-_Progress = Callable[[str, int, int], object]
 
 
 def convert_objects365(
@@ -29,7 +27,7 @@ def convert_objects365(
     out: Path,
     *,
     drop_missing: bool = False,
-    progress: _Progress = lambda step, done, total: None,
+    progress: Progress = silent,
 ) -> list[str]:
     """Write Objects365 v2's annotations anew, with every ``file_name`` relative to the folder that has the images.
 
@@ -41,7 +39,6 @@ def convert_objects365(
         images: the folder that the archives were unpacked in.
         out: the file to write.
         drop_missing: leave all missing images out, with their annotations; for a part of the data.
-        progress: called with the name of a step, and how many of how many entries are done.
 
     Returns:
         the published names of the images that were left out.
@@ -56,14 +53,12 @@ def convert_objects365(
         raise UserError(f"{images} is no folder: unpack the patch*.tar.gz of Objects365 v2 there, or correct --images")
     on_disk = {name: os.path.relpath(folder, images) for folder, _, names in os.walk(images) for name in names}
     kept, missing = [], []
-    for done, image in enumerate(content["images"], start=1):
+    for image in counted(content["images"], "images", progress, every=1000):
         name = os.path.basename(image["file_name"])
         if name in on_disk:
             kept.append({**image, "file_name": os.path.normpath(os.path.join(on_disk[name], name))})
         else:
             missing.append(image["file_name"])
-        if done % 1000 == 0 or done == len(content["images"]):
-            progress("images", done, len(content["images"]))
     unexpected = [name for name in missing if os.path.basename(name) not in _NEVER_PUBLISHED]
     if unexpected and not drop_missing:
         raise UserError(
@@ -76,7 +71,7 @@ def convert_objects365(
     return missing
 
 
-def write_semantic_maps(root: Path, split: str, *, progress: _Progress = lambda step, done, total: None) -> int:
+def write_semantic_maps(root: Path, split: str, *, progress: Progress = silent) -> int:
     """Write ``ROOT/stuffthingmaps/SPLIT`` from ``ROOT/annotations/instances_SPLIT.json``; returns the number of maps.
 
     As COCO-Stuff's: 8-bit, category id - 1, 255 where nothing is labelled. For data without stuff, where HTC's semantic
@@ -96,12 +91,11 @@ def write_semantic_maps(root: Path, split: str, *, progress: _Progress = lambda 
     for annotation in content["annotations"]:
         by_image.setdefault(annotation["image_id"], []).append(annotation)
     with writing_folder(folder) as work:
-        for done, image in enumerate(content["images"], start=1):
+        for image in counted(content["images"], split, progress):
             path = within(work, image["file_name"], "file_name").with_suffix(".png")
             labels = _semantic_map(image["height"], image["width"], by_image.get(image["id"], []))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode_image(path, labels))
-            progress(split, done, len(content["images"]))
     return len(content["images"])
 
 

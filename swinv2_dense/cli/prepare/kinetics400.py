@@ -11,14 +11,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
+from swinv2_dense import extras
+from swinv2_dense.cli.parser import Parser
+from swinv2_dense.cli.progress import bars
 from swinv2_dense.errors import UserError
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("prepare kinetics400", __doc__, ("data/kinetics400 --dry-run",))
     root = os.environ.get("K400_ROOT", "data/kinetics400")
     parser.add_argument("root", type=Path, nargs="?", default=root, help="folder of the data (default: $K400_ROOT)")
     parser.add_argument("--splits", nargs="+", choices=["train", "val"], default=["train", "val"])
@@ -37,25 +37,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         from swinv2_dense.cli.prepare.clip_listing import find_clips, read_label_map, write_lists
     except ImportError as error:
-        raise UserError(f"reading clips needs {error.name}: pip install swinv2_dense[video]") from error
+        raise UserError(extras.missing("reading clips", error, "video")) from error
     labels = read_label_map(args.label_map or args.root / "label_map_k400.txt")
     out = args.out or args.root
     if not args.dry_run:
         out.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True)
     for split in args.splits:
         folder = args.root / f"videos_{split}"
         clips = find_clips(folder, labels)
         list_file = None if args.dry_run else out / f"kinetics400_{split}_list_videos.txt"
-        with Progress(console=console, disable=not console.is_terminal) as bar:
-            task = bar.add_task(split, total=len(clips))
+        with bars() as progress:
             bad = write_lists(
                 folder,
                 clips,
                 list_file,
                 min_frames=args.min_frames,
                 workers=args.workers,
-                progress=lambda done, bar=bar, task=task: bar.update(task, completed=done),  # type: ignore[misc]
+                progress=progress,
             )
         for clip in bad:
             print(f"left out {folder / clip.name}: {clip.problem}")

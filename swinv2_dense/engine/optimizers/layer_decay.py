@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from swinv2_dense.suggestions import did_you_mean
 
 __all__ = ["LayerDecayOptimWrapperConstructor", "layer_of", "without_decay"]
 
@@ -63,8 +63,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         defaults = {"decay_rate": 1.0, "backbone_lr_mult": 1.0}
         for key in paramwise_cfg or {}:
             if key not in defaults:
-                close = (difflib.get_close_matches(key, defaults, n=1, cutoff=0.0) or [""])[0]
-                raise UserError(f"optim_wrapper.paramwise_cfg has no option {key!r}: did you mean {close!r}?")
+                raise UserError(f"optim_wrapper.paramwise_cfg has no option {key!r}: {did_you_mean(key, defaults)}")
         super().__init__(optim_wrapper_cfg, {**defaults, **(paramwise_cfg or {})})
         if self.base_lr is None or self.base_wd is None:
             raise UserError("optim_wrapper.optimizer needs lr and weight_decay for LayerDecayOptimWrapperConstructor")

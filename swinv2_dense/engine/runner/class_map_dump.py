@@ -1,4 +1,4 @@
-"""What ``tools/test.py --out`` keeps of each prediction."""
+"""What ``swinv2 test --out`` keeps of each prediction."""
 
 from __future__ import annotations
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from swinv2_dense.launcher import process_count
 
 __all__ = ["shorten"]
 
@@ -18,7 +19,7 @@ def shorten(cfg: Config, batches: int) -> None:
     data are read in the main process, no checkpoint is written, and the log goes to a folder of its own.
     """
     cfg.work_dir = str(Path(cfg.work_dir, "fast_dev_run"))
-    samples = batches * _processes(cfg.get("launcher", "none"))
+    samples = batches * process_count(cfg.get("launcher", "none"))
     for split in ("train", "val", "test"):
         loader = cfg.get(f"{split}_dataloader")
         if loader is not None:
@@ -35,12 +36,6 @@ def shorten(cfg: Config, batches: int) -> None:
 
     cfg.default_hooks.update(checkpoint=None)
     cfg.default_hooks.setdefault("logger", {"type": "LoggerHook"}).update(interval=1)
-
-
-def _processes(launcher: str) -> int:
-    """How many processes the launcher started; torch.distributed is not up yet when the config is edited."""
-    variable = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}.get(launcher)
-    return int(os.environ.get(variable, 1)) if variable else 1
 
 
 def _keep_first(dataset: Any, samples: int) -> None:

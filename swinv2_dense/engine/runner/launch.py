@@ -1,4 +1,4 @@
-"""Training and testing from a config: what ``tools/train.py`` and ``tools/test.py`` call."""
+"""Training and testing from a config: what ``swinv2 train`` and ``swinv2 test`` call."""
 
 from __future__ import annotations
 

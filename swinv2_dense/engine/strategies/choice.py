@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from swinv2_dense.engine.runner.dense_runner import DenseRunner
 from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
 from swinv2_dense.errors import UserError
+from swinv2_dense.extras import install_command
 
 __all__ = ["runner_for"]
 
@@ -40,7 +41,7 @@ def runner_for(cfg: Config) -> type[DenseRunner] | type[DenseFlexibleRunner]:
             f"({', '.join((*_ON_RUNNER, *_ON_FLEXIBLE_RUNNER))})"
         )
     if kind == "DeepSpeedZeroStrategy" and importlib.util.find_spec("deepspeed") is None:
-        raise UserError("this strategy needs deepspeed, which is not installed: pip install 'swinv2_dense[deepspeed]'")
+        raise UserError(f"this strategy needs deepspeed, which is not installed: {install_command('deepspeed')}")
     if cfg.get("launcher", "none") == "none":
         if kind != "DDPStrategy" and is_main_process():
             print(f"note: a single process has nothing to share by {kind}: it trains without", file=sys.stderr)

@@ -70,7 +70,14 @@ def test_a_clip_garbled_in_the_middle_is_found(folder: Path) -> None:
 def test_the_list_holds_what_is_left(folder: Path, tmp_path: Path) -> None:
     done: list[int] = []
     target = tmp_path / "list.txt"
-    bad = write_lists(folder, find_clips(folder, LABELS), target, min_frames=8, workers=1, progress=done.append)
+    bad = write_lists(
+        folder,
+        find_clips(folder, LABELS),
+        target,
+        min_frames=8,
+        workers=1,
+        progress=lambda step, i, total: done.append(i),
+    )
     assert target.read_text().splitlines() == [
         "Petting_Animal_(not_cat)/c.mp4 2",
         "arm_wrestling/a.mp4 0",

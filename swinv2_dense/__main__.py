@@ -1,4 +1,4 @@
-"""``python -m swinv2_dense.cli`` is ``swinv2``."""
+"""``python -m swinv2_dense`` is ``swinv2``."""
 
 import sys
 

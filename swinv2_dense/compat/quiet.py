@@ -1,0 +1,57 @@
+"""Silences what the libraries print at start and during a run that no user can act on, line by line.
+
+Everything else that they print or warn of stays. A program calls it; importing the package changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["quiet_libraries"]
+
+# Message (a pattern for its beginning) and the module that warns.
+_WARNINGS = (
+    # mmdet offers a second implementation of COCO's metric, which no config of ours uses.
+    ("faster_coco_eval is not installed", r"mmdet\.evaluation"),
+    # mmdet copies a tensor in a way that torch would have written otherwise.
+    ("To copy construct from a tensor", r"mmdet\.models"),
+)
+# mmdet's head for lane lines misses an operator that nothing of ours needs.
+_LOGGED = "Line NMS is not compiled"
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence what is listed here, in the block."""
+    import mmengine.logging as log
+
+    original = log.print_log
+
+    def print_log(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
+        """mmengine's, which prints whatever the level where no logger is named.
+
+        mmdet, mmseg and mmpretrain so report, as debugging output, that they lack the data sets of a company's cloud
+        ("Could not import OneDL").
+        """
+        if logger is not None or level > logging.DEBUG:
+            original(msg, logger, level)
+
+    logger = log.MMLogger.get_current_instance()
+    logger.addFilter(_without_line_nms)
+    log.print_log = print_log
+    try:
+        with warnings.catch_warnings():
+            for message, module in _WARNINGS:
+                warnings.filterwarnings("ignore", message, module=module)
+            yield
+    finally:
+        log.print_log = original
+        logger.removeFilter(_without_line_nms)
+
+
+def _without_line_nms(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_LOGGED)

@@ -1,0 +1,20 @@
+"""Which extra of the package installs what a task needs."""
+
+from __future__ import annotations
+
+__all__ = ["EXTRAS", "install_command", "missing"]
+
+EXTRAS = {"mmdet": "det", "mmseg": "seg", "mmaction": "video", "mmpretrain": "cls"}
+"""Library of each task, also its configs' ``default_scope`` -> the extra that installs it."""
+
+
+def install_command(extra: str) -> str:
+    return f"pip install 'swinv2_dense[{extra}]'"
+
+
+def missing(what: str, error: ImportError, extra: str) -> str:
+    """The line about something that did not import."""
+    return (
+        f"{what} needs {error.name or 'a library'}, which does not import ({error}): {install_command(extra)}, "
+        "or let swinv2 doctor find what is missing"
+    )

@@ -1,0 +1,50 @@
+"""One line for each mistake in options, which says what was probably meant; examples end the help page."""
+
+from __future__ import annotations
+
+import pytest
+
+from swinv2_dense.cli.parser import Parser, add_common_options
+
+
+def parser() -> Parser:
+    made = Parser("cook", "Cook.", ("soup --time 3",))
+    made.add_argument("dish")
+    made.add_argument("--time", type=int)
+    made.add_argument("--way", choices=["fried", "boiled"])
+    add_common_options(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["soup", "--tiem", "3"], "unknown option --tiem: did you mean --time?"),
+        (["soup", "--tiem=3"], "unknown option --tiem: did you mean --time?"),
+        (["soup", "--zzzzzz"], "unknown option --zzzzzz"),
+        (["soup", "bread"], "unexpected argument 'bread'"),
+        (["soup", "--way", "fryed"], "--way: unknown 'fryed': did you mean 'fried'?"),
+        (["soup", "--time", "long"], "argument --time: invalid int value: 'long'"),
+        ([], "the following arguments are required: dish"),
+        (["soup", "--cfg-options", "a"], "--cfg-options takes KEY=VALUE pairs, not 'a'"),
+        (["soup", "--cfg-options", "a=[1,(2"], "--cfg-options takes numbers, words, (a,b) and [a,b] as values"),
+    ],
+)
+def test_mistakes(argv: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parser().parse_args(argv)
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {line}")
+    assert said.endswith("(swinv2 cook --help explains the options)\n")
+    assert said.count("\n") == 1
+
+
+def test_help_ends_with_the_examples() -> None:
+    assert parser().format_help().endswith("example:\n  swinv2 cook soup --time 3\n")
+
+
+def test_options_of_the_config() -> None:
+    args = parser().parse_args(["soup", "--cfg-options", "a.b=3", "c=(1,2)", "--local-rank", "1"])
+    assert args.cfg_options == {"a.b": 3, "c": (1, 2)}
+    assert args.local_rank == 1

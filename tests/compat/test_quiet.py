@@ -1,0 +1,60 @@
+"""What is listed is silenced in the block; everything else stays, and so does everything after it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import mmengine.logging
+import pytest
+from mmengine.logging import MMLogger
+
+from swinv2_dense.compat.quiet import quiet_libraries
+
+
+def test_debugging_output_that_names_no_logger_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet_libraries():
+        mmengine.logging.print_log("Could not import OneDL", level=logging.DEBUG)
+        mmengine.logging.print_log("a result")
+    mmengine.logging.print_log("afterwards", level=logging.DEBUG)
+    assert capsys.readouterr().out == "a result\nafterwards\n"
+
+
+def test_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    logger = MMLogger.get_current_instance()
+    seen: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        with quiet_libraries():
+            logger.warning("Line NMS is not compiled. Most likely ...")
+            logger.warning("something else")
+        logger.warning("Line NMS is not compiled. Most likely ...")
+    finally:
+        logger.removeHandler(handler)
+    assert seen == ["something else", "Line NMS is not compiled. Most likely ..."]
+
+
+def test_listed_warnings_of_the_library_alone() -> None:
+    def warn(module: str) -> None:
+        warnings.warn_explicit("faster_coco_eval is not installed, ...", UserWarning, "x.py", 1, module=module)
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with quiet_libraries():
+            warn("mmdet.evaluation.metrics.faster_coco_metric")
+            warn("mine")
+        assert len(seen) == 1
+
+
+def test_it_decorates_a_function_that_may_run_twice() -> None:
+    original = mmengine.logging.print_log
+
+    @quiet_libraries()
+    def changed() -> bool:
+        return mmengine.logging.print_log is not original
+
+    assert changed()
+    assert changed()
+    assert mmengine.logging.print_log is original
