@@ -9,9 +9,11 @@ from typing import Any, NoReturn
 
 from swinv2_dense.suggestions import did_you_mean, nearest
 
-__all__ = ["Parser", "add_common_options", "add_config"]
+__all__ = ["HelpWithDefaults", "Parser", "add_cfg_options", "add_common_options", "add_config"]
 
-_FREE_TEXT = argparse.RawDescriptionHelpFormatter
+
+class HelpWithDefaults(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Adds each option's default to its help."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("prog", f"swinv2 {command}")
         shown = "".join(f"\n  {options['prog']} {example}" for example in examples)
         epilog = f"example{'s'[: len(examples) > 1]}:{shown}" if examples else None
-        options = {"formatter_class": _FREE_TEXT, "epilog": epilog, **options}
+        options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": epilog, **options}
         super().__init__(description=description, **options)
 
     def error(self, message: str) -> NoReturn:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from swinv2_dense.cli.parser import Parser
+from swinv2_dense.cli.parser import HelpWithDefaults, Parser
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_figure, write_text
 from swinv2_dense.measure.small_classifier import read_images
@@ -22,7 +22,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "transfer-table",
         __doc__,
         ("data/imagenet --out work_dirs/transfer_table",),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpWithDefaults,
     )
     parser.add_argument("data", type=Path, help="folder with train/CLASS/*.jpg and val/CLASS/*.jpg")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/transfer_table"), help="folder for the results")
