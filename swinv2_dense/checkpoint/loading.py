@@ -121,7 +121,7 @@ def adapt_state_dict(
             logger().warning("the state dict does not save its pre-training window: the backbone's own is kept")
         return
     if not prefix:
-        content = dict(unwrap(content, "the state dict"))
+        content = dict(unwrap(content, "the state dict")[0])
     if identify(content) is None and any(name in expected for name in content):
         return  # a part of ours and strangers: whether that will do is load_state_dict's `strict` to say
     weights = to_authors(content)
@@ -214,6 +214,7 @@ def _fit(
         plain_norms=plain_norms,
         unexpected=weights.unexpected,
         dropped=dropped,
+        choice=checkpoint.choice,
     )
     for name in plain_norms:
         fill = torch.ones if name.endswith("weight") else torch.zeros

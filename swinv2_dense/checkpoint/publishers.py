@@ -98,7 +98,8 @@ class Weights:
     """A SwinV2 in the authors' names.
 
     ``tensors``: parameters of the backbone, the last norm as ``norm``, those of earlier stages (if any) as ``norm{i}``.
-    ``head``: ``head.weight``, ``head.bias`` of a classifier; ``head_keys``: the file's keys of these. ``tables``: relative_coords_table of each block.
+    ``head``: ``head.weight``, ``head.bias`` of a classifier; ``head_keys``: the file's keys of these. ``tables``:
+    relative_coords_table of each block.
     ``saved_windows``: pre-training window of each stage as our own files store it. ``other``: what the file holds
     beside the backbone, a head included, under its own names. ``dropped``: keys of the file that a backbone has no use
     for, by what they are; ``unexpected``: those nothing is known about.

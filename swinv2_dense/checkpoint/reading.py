@@ -4,42 +4,44 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
 from torch import nn
 
+from swinv2_dense.checkpoint.downloads import downloaded, from_hub, is_address
+from swinv2_dense.checkpoint.formats import check_regular, check_tensors, read_file
 from swinv2_dense.errors import UserError
 
-__all__ = ["Checkpoint", "Source", "read", "unwrap"]
+__all__ = ["Checkpoint", "Source", "local_path", "read", "unwrap"]
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
-# Where checkpoints keep their weights, tried in this order; an EMA copy only where there is nothing else.
+# Where checkpoints keep their weights, tried in this order; an average (EMA) only where there is nothing else.
 _WRAPPERS = (
     *("state_dict", "model", "model_state_dict", "module", "model_state", "net", "network"),
     *("ema_state_dict", "state_dict_ema", "model_ema", "ema"),
 )
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_MAX_JSON = 64 << 20  # bytes; an index of shards takes some 100 a weight
 
 
 @dataclass
 class Checkpoint:
     """``state_dict``: the tensors, under the publisher's names. ``name``: the publisher's name of the model or file.
-    ``config``: config.json beside the weights. ``source``: what the user gave, for messages."""
+    ``config``: config.json beside the weights. ``training``: what a training program of timm's saved beside them.
+    ``source``: what the user gave, for messages. ``choice``: which of several sets of weights was taken, in words."""
 
     state_dict: Mapping[str, Any]
     name: str = ""
     config: Mapping[str, Any] | None = None
     source: str = "a state dict"
+    training: Mapping[str, Any] = field(default_factory=dict)
+    choice: str = ""
 
 
 def read(source: Source, *, trust: bool = False) -> Checkpoint:
@@ -48,134 +50,114 @@ def read(source: Source, *, trust: bool = False) -> Checkpoint:
     Args:
         source: path or address of a ``.pth``, ``.bin`` or ``.safetensors``; a HuggingFace folder (config.json and
             weights, also in shards); ``timm:NAME`` or ``hf:NAME``, read through these libraries' own caches; or a
-            state dict.
+            state dict. ``PATH#KEY`` takes the weights under KEY, where a file holds several.
         trust: run the code in a pickle. Without it pickles are read with ``weights_only=True`` and nothing else; of
             the classes that training programs save beside the weights, empty stand-ins are made.
 
     Raises:
-        UserError: nothing there, truncated, not a checkpoint, or a pickle with code in it.
+        UserError: nothing there, truncated, not a checkpoint, claims more than it holds, or a pickle with code in it.
     """
     if isinstance(source, Mapping):
-        return Checkpoint(unwrap(source, "the state dict"))
+        return Checkpoint(unwrap(source, "the state dict")[0])
     text = os.fspath(source)
     if text.startswith("timm:"):
         return _read_timm(text, trust)
     if text.startswith("hf:"):
         return _read_hf(text, trust)
-    path = _downloaded(text) if re.match(r"(https?|file)://", text) else Path(text).expanduser()
-    if path.is_dir():
+    path, key = local_path(text)
+    if os.path.isdir(path):
         return _read_folder(path, text, trust)
-    if not path.is_file():
-        raise UserError(f"checkpoint {text} does not exist")
+    check_regular(path)
     config = _sibling_config(path)
-    return Checkpoint(_read_file(path, trust), _name(path, config), config, text)
+    content = read_file(path, trust)
+    state_dict, choice = unwrap(content, f"checkpoint {text}", key)
+    check_tensors(state_dict, f"checkpoint {text}")
+    return Checkpoint(state_dict, _name(path, config), config, text, _training(content), choice)
+
+
+def local_path(source: str) -> tuple[Path, str | None]:
+    """The file or folder that a path or an address names, fetched if need be, and the key after its ``#``."""
+    if is_address(source):
+        return downloaded(source), source.partition("#")[2] or None
+    path = Path(source).expanduser()
+    stem, _, key = source.rpartition("#")
+    if stem and not os.path.lexists(path):
+        return Path(stem).expanduser(), key
+    return path, None
 
 
 def _name(path: Path, config: Mapping[str, Any] | None) -> str:
-    """Where the publisher's name may stand: file, folder, configuration."""
+    """Where the publisher's name may stand: configuration, file, folder."""
     known = (config or {}).get("architecture") or (config or {}).get("_name_or_path") or ""
-    return " ".join((path.name, path.absolute().parent.name, str(known)))
+    return " ".join((str(known), path.name, path.absolute().parent.name))
 
 
-def unwrap(content: object, source: str) -> Mapping[str, Any]:
-    """The dict of tensors in what a training program saves; ``source`` is for the message if there is none."""
+def unwrap(content: object, source: str, key: str | None = None) -> tuple[Mapping[str, Any], str]:
+    """The dict of tensors in what a training program saves, and which it is, in words, where there are several.
+
+    ``key`` asks for one of them; ``source`` is for messages.
+
+    Raises:
+        UserError: no tensors in it, or none under ``key``.
+    """
+    choice = ""
+    if key is not None:
+        if not isinstance(content, Mapping) or not isinstance(content.get(key), (Mapping, nn.Module)):
+            held = [str(name) for name in content if isinstance(name, str)] if isinstance(content, Mapping) else []
+            raise UserError(f"{source}: there are no weights under {key!r}, only {', '.join(held[:10]) or 'nothing'}")
+        content, choice = content[key], key
     for _ in range(4):
         if isinstance(content, nn.Module):
             content = content.state_dict()
         if not isinstance(content, Mapping):
             break
         if any(isinstance(value, torch.Tensor) for value in content.values()):
-            return content
-        inner = [content[key] for key in _WRAPPERS if isinstance(content.get(key), (Mapping, nn.Module))]
+            return content, choice
+        inner = [name for name in _WRAPPERS if isinstance(content.get(name), (Mapping, nn.Module))]
         if not inner:
             break
-        content = inner[0]
+        others = [name for name in inner[1:] if _holds_tensors(content[name])]
+        if others and not choice:
+            choice = f"{inner[0]}; the file also holds {', '.join(others)}: FILE#{others[0]} takes that one"
+        content = content[inner[0]]
     raise UserError(f"{source} holds no weights: expected a dict of tensors, plain or under 'state_dict' or 'model'")
 
 
-def _read_file(path: Path, trust: bool) -> Mapping[str, Any]:
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    with path.open("rb") as file:
-        start = file.read(64)
-    if not start:
-        raise UserError(f"checkpoint {path} is an empty file: fetch it again")
-    if start.startswith(b"PK") and not zipfile.is_zipfile(path):
-        raise UserError(f"checkpoint {path} is truncated: fetch it again")
-    if start.startswith(b"version https://git-lfs"):
-        raise UserError(f"checkpoint {path} is a Git LFS pointer, not the weights: run `git lfs pull`")
-    return unwrap(_unpickle(path, trust), f"checkpoint {path}")
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, nn.Module) or any(isinstance(item, torch.Tensor) for item in value.values())
 
 
-def _unpickle(path: Path, trust: bool) -> object:
-    known = set(torch.serialization.get_safe_globals())
-    stand_ins = [item for item in _STAND_INS if item not in known]
+def _training(content: object) -> dict[str, Any]:
+    """What timm's training program saves beside the weights: ``arch``, and the arguments that change windows."""
+    if not isinstance(content, Mapping) or not isinstance(content.get("arch"), str):
+        return {}
+    arguments = getattr(content.get("args"), "__dict__", {})
+    keyword = arguments.get("model_kwargs")
+    found = {**arguments, **(keyword if isinstance(keyword, Mapping) else {}), "architecture": content["arch"]}
+    size = found.get("input_size")
+    if not found.get("img_size") and isinstance(size, (list, tuple)) and len(size) == 3:
+        found["img_size"] = size[-1]
+    return {key: found[key] for key in ("architecture", "img_size", "window_size") if found.get(key)}
+
+
+def _read_json(file: Path) -> Any:
+    check_regular(file, "file")
     try:
-        with torch.serialization.safe_globals(stand_ins):
-            mmap = zipfile.is_zipfile(path)  # the older format cannot be mapped
-            return torch.load(path, map_location="cpu", weights_only=not trust, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        if code := re.search(r"GLOBAL (\S+)", str(error)):
-            raise UserError(
-                f"checkpoint {path} is a pickle that would run code ({code[1]}); it was not run. Only if you trust its "
-                "origin: load_pretrained(..., trust=True), or convert it once with swinv2 checkpoint convert --trust"
-            ) from None
-        raise UserError(f"checkpoint {path} is not a PyTorch checkpoint, or damaged") from None
-    except Exception as error:  # whatever a damaged file, or a trusted one's own code, may raise
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"checkpoint {path} is truncated or not a PyTorch checkpoint ({reason})") from None
-
-
-class _Nothing:
-    """Stands in for an object that does not matter here: takes anything, does nothing."""
-
-    def __new__(cls, *_: object) -> _Nothing:
-        return object.__new__(cls)
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-def _settings(*_: object) -> OrderedDict[str, Any]:
-    return OrderedDict()
-
-
-# What the training programs of SwinV2's publishers pickle beside the weights: settings (the authors', timm's), numbers
-# of NumPy's and mmengine's logs. None of these classes is imported or called.
-_STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    (OrderedDict, "yacs.config.CfgNode"),
-    (OrderedDict, "mmengine.config.config.ConfigDict"),
-    (_settings, "collections.defaultdict"),
-    *(
-        (_Nothing, name)
-        for name in (
-            *("argparse.Namespace", "pathlib.PosixPath", "builtins.slice", "builtins.getattr"),
-            *("mmengine.logging.history_buffer.HistoryBuffer", "numpy.dtype", "numpy.ndarray"),
-            *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
-        )
-    ),
-]
-
-
-def _read_safetensors(path: Path) -> Mapping[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"checkpoint {path} is truncated or not a safetensors file ({error})") from None
+        if file.stat().st_size > _MAX_JSON:
+            raise UserError(f"{file} is larger than a configuration is")
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except UserError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not valid JSON ({error})") from None
 
 
 def _sibling_config(path: Path) -> Mapping[str, Any] | None:
     """A HuggingFace or timm config.json beside the weights; any other program's is none of ours."""
     file = path.parent / "config.json"
-    if not file.is_file() or path.name.split(".")[0].split("-")[0] not in ("model", "pytorch_model"):
+    if not os.path.isfile(file) or path.name.split(".")[0].split("-")[0] not in ("model", "pytorch_model"):
         return None
-    try:
-        config = json.loads(file.read_text())
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON ({error})") from None
+    config = _read_json(file)
     return config if isinstance(config, dict) else None
 
 
@@ -185,28 +167,30 @@ def _read_folder(folder: Path, source: str, trust: bool) -> Checkpoint:
         if whole.is_file():
             files = [whole]
         elif index.is_file():
-            files = [folder / shard for shard in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+            files = _shards(index)
         else:
             continue
         if missing := [file for file in files if not file.is_file()]:
             raise UserError(f"checkpoint {source} lacks its shard {missing[0].name}: fetch it again")
-        state_dict = {key: value for file in files for key, value in _read_file(file, trust).items()}
+        state_dict: dict[str, Any] = {}
+        for file in files:
+            state_dict |= unwrap(read_file(file, trust), f"checkpoint {file}")[0]
+        check_tensors(state_dict, f"checkpoint {source}")
         config = _sibling_config(folder / name)
         return Checkpoint(state_dict, _name(folder / name, config), config, source)
     raise UserError(f"checkpoint folder {source} has none of {', '.join(_WEIGHTS)}: name the file itself")
 
 
-def _downloaded(url: str) -> Path:
-    """torch.hub's cache, which replaces a file only when all of it has arrived."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / Path(urlparse(url).path).name
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"checkpoint {url} could not be fetched ({error}): download it and give the path") from None
-    return path
+def _shards(index: Path) -> list[Path]:
+    """The files that an index of shards names, all of which lie beside it."""
+    content = _read_json(index)
+    shards = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
+        raise UserError(f"{index} is no index of shards: it has no weight_map of names of files")
+    names = sorted(set(shards.values()))
+    if outside := [name for name in names if re.search(r"[/\\\0]", name) or name in ("", ".", "..")]:
+        raise UserError(f"{index} names {outside[0]!r}, which is no file beside it: it is damaged, or made to harm")
+    return [index.parent / name for name in names]
 
 
 def _read_timm(source: str, trust: bool) -> Checkpoint:
@@ -218,29 +202,17 @@ def _read_timm(source: str, trust: bool) -> Checkpoint:
     cfg = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
     if cfg is None or not cfg.hf_hub_id:
         raise UserError(f"checkpoint {source}: timm has no such weights; timm.list_pretrained('swinv2*') lists them")
-    path = Path(_from_hub(source, cfg.hf_hub_id, ["model.safetensors"])) / "model.safetensors"
-    return Checkpoint(_read_file(path, trust), f"{cfg.architecture}.{cfg.tag}", None, source)
+    path = from_hub(source, cfg.hf_hub_id, ["model.safetensors"]) / "model.safetensors"
+    state_dict, _ = unwrap(read_file(path, trust), f"checkpoint {source}")
+    check_tensors(state_dict, f"checkpoint {source}")
+    return Checkpoint(state_dict, f"{cfg.architecture}.{cfg.tag}", None, source)
 
 
 def _read_hf(source: str, trust: bool) -> Checkpoint:
     repository = source.removeprefix("hf:")
-    folder = Path(_from_hub(source, repository, ["config.json", "*.safetensors", "*.safetensors.index.json"]))
+    folder = from_hub(source, repository, ["config.json", "*.safetensors", "*.safetensors.index.json"])
     if not any(folder.glob("*.safetensors")):
-        folder = Path(_from_hub(source, repository, ["config.json", "pytorch_model*"]))
+        folder = from_hub(source, repository, ["config.json", "pytorch_model*"])
     found = _read_folder(folder, source, trust)
     found.name = f"{repository} {found.name}"
     return found
-
-
-def _from_hub(source: str, repository: str, patterns: list[str]) -> str:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise UserError(f"checkpoint {source} needs huggingface_hub: pip install huggingface_hub") from None
-    try:
-        return snapshot_download(repository, allow_patterns=patterns)
-    except (OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(
-            f"checkpoint {source} is not in the local cache and could not be fetched ({reason}): give a path instead"
-        ) from None

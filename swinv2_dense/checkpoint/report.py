@@ -30,7 +30,8 @@ class LoadReport:
     ``loaded``, ``missing``: names of the model. ``plain_norms``: norms of the model that classification weights do not
     have; they start as plain LayerNorm. ``dropped``: keys of the checkpoint without use here, by what they are;
     ``unexpected``: those that nothing is known about. ``pretrained_windows``, ``windows``: tokens per axis and stage,
-    of the pre-training and of the model; ``window_source``: what told the former.
+    of the pre-training and of the model; ``window_source``: where the former were found. ``choice``: which of several
+    sets of weights in the file was loaded, empty where there is one.
     """
 
     publisher: str
@@ -43,9 +44,12 @@ class LoadReport:
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
+    choice: str = ""
 
     def __str__(self) -> str:
         rows = [("publisher", self.publisher), ("loaded", f"{len(self.loaded)} tensors")]
+        if self.choice:
+            rows.insert(1, ("weights", self.choice))
         if self.plain_norms:
             rows.append(("new", f"{_some(self.plain_norms)}: not in the checkpoint, start as plain LayerNorm"))
         for label, keys in (("missing", self.missing), ("unexpected", self.unexpected)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -56,14 +57,11 @@ def test_the_format_before_torch_1_6_is_read(tmp_path: Path) -> None:
     assert same(read(str(tmp_path / "x.pth")).state_dict)
 
 
-def test_a_safetensors_file_and_an_address_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_safetensors_file_and_an_address_are_read(tmp_path: Path) -> None:
     save_file(WEIGHTS, tmp_path / "x.safetensors")
     assert same(read(tmp_path / "x.safetensors").state_dict)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    found = read((tmp_path / "x.safetensors").as_uri())
-    assert same(found.state_dict)
-    assert "could not be fetched" in refusal((tmp_path / "y.pth").as_uri())
-    assert [p.name for p in (tmp_path / "hub" / "checkpoints").iterdir()] == ["x.safetensors"]
+    assert same(read((tmp_path / "x.safetensors").as_uri()).state_dict)
+    assert "y.pth does not exist" in refusal((tmp_path / "y.pth").as_uri())
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
@@ -183,6 +181,85 @@ def test_the_settings_that_authors_and_timm_save_beside_the_weights_do_not_matte
     assert same(read(tmp_path / "authors.pth").state_dict)
     assert same(read(tmp_path / "timm.pth").state_dict)
     assert set(torch.serialization.get_safe_globals()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "taken", "other"),
+    [
+        ({"state_dict": WEIGHTS, "state_dict_ema": {"a.weight": torch.zeros(2, 3)}}, "state_dict", "state_dict_ema"),
+        ({"model": WEIGHTS, "model_ema": {"a.weight": torch.zeros(2, 3)}, "ema": 0.99}, "model", "model_ema"),
+        ({"state_dict": WEIGHTS, "ema_state_dict": {"a.weight": torch.zeros(2, 3)}}, "state_dict", "ema_state_dict"),
+    ],
+)
+def test_of_two_sets_of_weights_it_is_said_which_was_taken_and_how_to_take_the_other(
+    content: dict[str, Any], taken: str, other: str, tmp_path: Path
+) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    found = read(tmp_path / "x.pth")
+    assert same(found.state_dict)
+    assert found.choice == f"{taken}; the file also holds {other}: FILE#{other} takes that one"
+    found = read(f"{tmp_path}/x.pth#{other}")
+    assert not found.state_dict["a.weight"].any()
+    assert found.choice == other
+    assert f"no weights under 'nothing', only {taken}" in refusal(f"{tmp_path}/x.pth#nothing")
+    (tmp_path / "x.pth").rename(tmp_path / "x#1.pth")
+    assert same(read(tmp_path / "x#1.pth").state_dict)
+
+
+def test_one_set_of_weights_is_no_choice(tmp_path: Path) -> None:
+    torch.save({"model": WEIGHTS, "ema": {"decay": 0.999}, "optimizer": {"state": {}}}, tmp_path / "x.pth")
+    assert not read(tmp_path / "x.pth").choice
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ("[]", "no index of shards"),
+        ("{}", "no index of shards"),
+        ('{"weight_map": {"a": 3}}', "no index of shards"),
+        ('{"weight_map": []}', "no index of shards"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"weight_map": {"a": "../secret.bin"}}', "is no file beside it"),
+        ('{"weight_map": {"a": "/etc/passwd"}}', "is no file beside it"),
+        ('{"weight_map": {"a": ".."}}', "is no file beside it"),
+        ('{"weight_map": {"a": "b\\u0000c"}}', "is no file beside it"),
+        ('{"weight_map": {"a": "gone.bin"}}', "lacks its shard gone.bin"),
+    ],
+)
+def test_an_index_of_shards_names_files_beside_it(index: str, said: str, tmp_path: Path) -> None:
+    torch.save(WEIGHTS, tmp_path / "secret.bin")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "pytorch_model.bin.index.json").write_text(index)
+    assert said in refusal(tmp_path / "model")
+
+
+def test_weights_that_no_model_can_take_are_named(tmp_path: Path) -> None:
+    torch.save({1: torch.ones(1), **WEIGHTS}, tmp_path / "x.pth")
+    assert "key '1' among its weights" in refusal(tmp_path / "x.pth")
+    torch.save({"a": torch.ones(2, device="meta")}, tmp_path / "x.pth")
+    assert "device meta" in refusal(tmp_path / "x.pth")
+
+
+def test_pipes_and_odd_names_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    assert "pipe or a device" in refusal(tmp_path / "pipe.pth")
+    assert "pipe or a device" in refusal("/dev/zero")
+    assert "cannot be opened" in refusal("x" * 5000)
+    assert "\\x1b" in refusal("red\x1b[31m.pth")
+
+
+def test_what_timm_saves_tells_how_it_trained(tmp_path: Path) -> None:
+    content = {"arch": "swinv2_tiny_window8_256", "state_dict": WEIGHTS, "epoch": 3}
+    for arguments, found in (
+        ({"img_size": 224, "input_size": None, "model_kwargs": {}}, {"img_size": 224}),
+        ({"img_size": None, "input_size": [3, 192, 192], "model_kwargs": {"window_size": 6}}, {"img_size": 192}),
+    ):
+        torch.save({**content, "args": argparse.Namespace(**arguments)}, tmp_path / "x.pth")
+        training = read(tmp_path / "x.pth").training
+        assert training["architecture"] == "swinv2_tiny_window8_256"
+        assert training["img_size"] == found["img_size"]
+        assert training.get("window_size") == arguments["model_kwargs"].get("window_size")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
