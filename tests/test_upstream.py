@@ -58,6 +58,7 @@ OPERATORS = {
 NAMES = {
     "mmengine._strategy": ["DeepSpeedStrategy", "FSDPStrategy"],
     "mmengine._strategy.deepspeed": ["DeepSpeedOptimWrapper"],
+    "pickle": ["_Unpickler"],
     "torch._subclasses.fake_tensor": ["FakeTensorMode"],
     "mmengine.utils:ManagerMixin": ["_instance_dict"],
     "torch.fx.experimental": ["_config"],

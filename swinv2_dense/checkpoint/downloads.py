@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 
 from swinv2_dense.checkpoint.report import logger
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import write_text
 
 __all__ = ["downloaded", "from_hub", "is_address"]
 
@@ -60,7 +59,7 @@ def downloaded(url: str) -> Path:
         if remote and remote["size"] and size != int(remote["size"]):
             path.unlink()
             raise UserError(f"checkpoint {url}: only {size:,} of {int(remote['size']):,} bytes arrived, fetch it again")
-        _write_note(note, {"url": url, **(remote or {})})
+        write_text(note, json.dumps({"url": url, **(remote or {})}))
     except (OSError, ValueError, HTTPException) as error:
         if isinstance(error, UserError):
             raise
@@ -86,12 +85,6 @@ def _read_note(note: Path) -> dict[str, str | None]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _write_note(note: Path, facts: dict[str, str | None]) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False) as file:
-        json.dump(facts, file)
-    os.replace(file.name, note)
 
 
 def from_hub(source: str, repository: str, patterns: list[str]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,9 @@ import torch
 
 from swinv2_dense.checkpoint.pickles import unpickle
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import open_regular
 
-__all__ = ["check_regular", "check_tensors", "read_file"]
+__all__ = ["check_tensors", "read_file"]
 
 # How files begin that are taken for weights, and what to do with them.
 _OTHERS = (
@@ -28,37 +28,14 @@ _OTHERS = (
 )
 
 
-def check_regular(path: Path, what: str = "checkpoint") -> None:
-    """Refuse what is not a file: a folder, a pipe, a device, or nothing at all.
-
-    Raises:
-        UserError: names ``what`` and the path.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{what} {path} does not exist") from None
-    except (OSError, ValueError) as error:  # a link to itself, a name too long, a NUL in it
-        raise UserError(f"{what} {path} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    if stat.S_ISDIR(mode):
-        raise UserError(f"{what} {path} is a folder: name the file in it")
-    if not stat.S_ISREG(mode):
-        raise UserError(f"{what} {path} is a pipe or a device, not a file")
-
-
 def read_file(path: Path, trust: bool = False) -> Any:
     """The content of a safetensors or a PyTorch file, found by what it holds, not by its name.
 
     Raises:
         UserError: it is neither, is damaged, claims more than it holds, or would run code.
     """
-    check_regular(path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(64)
-        size = path.stat().st_size
-    except OSError as error:
-        raise UserError(f"checkpoint {path} cannot be read ({error.strerror or error})") from None
+    with open_regular(path, "checkpoint") as file:
+        start, size = file.read(64), os.fstat(file.fileno()).st_size
     if not start:
         raise UserError(f"checkpoint {path} is an empty file: fetch it again")
     for beginning, words in _OTHERS:
