@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -41,7 +42,7 @@ class Backbone(Protocol):
 
 
 def load_pretrained(
-    model: nn.Module, source: Source, pretrained_window_size: Any = None, *, trust: bool = False
+    model: nn.Module, source: Source, pretrained_window_size: Any = None, *, trust: bool = False, prefix: str = ""
 ) -> LoadReport:
     """Load any publisher's SwinV2 weights, and with them the pre-training window of each stage (section 3.3).
 
@@ -55,6 +56,7 @@ def load_pretrained(
         pretrained_window_size: tokens; an int, a window, or one of these per stage. For weights that do not tell it:
             what they tell goes first.
         trust: allow a pickle to run its code.
+        prefix: take only the part of the checkpoint whose names begin so, e.g. 'backbone' (mmengine's ``prefix``).
 
     Returns:
         What was done; it is logged too.
@@ -65,17 +67,19 @@ def load_pretrained(
     """
     if is_model_wrapper(model):
         model = cast(nn.Module, model.module)
-    backbone, prefix = _find_backbone(model)
+    backbone, place = _find_backbone(model)
     stages, rank = len(backbone.window_size), len(backbone.window_size[0])
     argument = backbone.pretrained_window_given
     if pretrained_window_size is not None:
         argument = windows_per_stage(pretrained_window_size, stages, rank, "pretrained_window_size")
     checkpoint = read(source, trust=trust)
-    weights = to_authors(checkpoint.state_dict, prefer=prefix, source=checkpoint.source)
+    if prefix:
+        checkpoint = _part(checkpoint, prefix)
+    weights = to_authors(checkpoint.state_dict, prefer=place, source=checkpoint.source)
     state_dict, report = _fit(backbone, weights, checkpoint, argument)
-    report.loaded = [prefix + name for name in report.loaded]
-    rest = _rest(model, weights, prefix, report)
-    model.load_state_dict({prefix + key: value for key, value in state_dict.items()} | rest, strict=False)
+    report.loaded = [place + name for name in report.loaded]
+    rest = _rest(model, weights, place, report)
+    model.load_state_dict({place + key: value for key, value in state_dict.items()} | rest, strict=False)
     logger().info("%s", report)
     return report
 
@@ -131,6 +135,14 @@ def adapt_state_dict(
     state_dict.update({prefix + key: value for key, value in adapted.items()})
     ours.set_pretrained_window_size(report.pretrained_windows)
     logger().info("%s", report)
+
+
+def _part(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
+    stem = prefix.removesuffix(".") + "."
+    part = {key.removeprefix(stem): value for key, value in checkpoint.state_dict.items() if key.startswith(stem)}
+    if not part:
+        raise UserError(f"checkpoint {checkpoint.source} has no names that begin with {stem!r}: correct prefix")
+    return replace(checkpoint, state_dict=part)
 
 
 def _find_backbone(model: nn.Module) -> tuple[Backbone, str]:

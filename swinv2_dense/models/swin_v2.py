@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
-import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit, initialize
 from torch import Tensor, nn
 
 from swinv2_dense.checkpoint import adapt_state_dict, load_pretrained
@@ -49,6 +49,7 @@ class SwinTransformerV2(BaseModule):
             padded with zeros that take part in attention, as in Hugging Face's and MMPretrain's models.
         position_bias: 'log_cpb'; or what the paper's table 1 compares it with: 'linear_cpb', the same network on
             offsets without the logarithm, or 'table', a learnt table, resized bicubically where the window changes.
+        init_cfg: mmengine's: an initialisation or a list of them, applied in order, ``Pretrained`` last.
 
     Raises:
         UserError: an argument is out of its range; names it.
@@ -75,7 +76,7 @@ class SwinTransformerV2(BaseModule):
         with_cp: bool = False,
         pad_attention: str = "mask",
         position_bias: str = "log_cpb",
-        init_cfg: dict[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         spec, rank = arch_of(arch), len(self.axes)
@@ -104,14 +105,15 @@ class SwinTransformerV2(BaseModule):
 
         self.patch_embed = PatchEmbed(in_channels, spec.embed_dims, self.patch_size)
         self.pos_drop = nn.Dropout(drop_rate)
-        rates = torch.linspace(0, drop_path_rate, sum(spec.depths), device="cpu").split(spec.depths)
+        last = max(sum(spec.depths) - 1, 1)
+        rates = iter([drop_path_rate * block / last for block in range(sum(spec.depths))])
         self.layers = nn.ModuleList(
             SwinStage(
                 self.num_features[i],
                 spec.num_heads[i],
                 self.window_size[i],
                 (self.pretrained_window_given or self.window_size)[i],
-                drop_path=rates[i].tolist(),
+                drop_path=list(islice(rates, spec.depths[i])),
                 mlp_ratio=mlp_ratio,
                 qkv_bias=qkv_bias,
                 drop=drop_rate,
@@ -139,15 +141,38 @@ class SwinTransformerV2(BaseModule):
         return tuple(stage.pretrained_window for stage in self._stages())
 
     def set_pretrained_window_size(self, windows: Sequence[tuple[int, ...]]) -> None:
-        """Tell every stage the window (tokens per axis) that its weights were pre-trained with."""
+        """Set every stage's pre-training window, in tokens per axis."""
         for stage, window in zip(self._stages(), windows, strict=True):
             stage.set_pretrained_window(tuple(window))
 
+    _is_init: bool
+
     def init_weights(self) -> None:
-        """Load ``init_cfg``'s checkpoint, if it names one; weights are random already otherwise."""
-        if isinstance(self.init_cfg, dict) and self.init_cfg.get("type") == "Pretrained":
-            load_pretrained(self, self.init_cfg["checkpoint"], self.pretrained_window_given)
+        """Apply ``init_cfg`` as mmengine does: once, one entry after another, and ``Pretrained`` after all others, but
+        with our own loading, which knows every publisher's names. Without any, weights stay as they were drawn.
+
+        Raises:
+            UserError: an entry is no dict with a ``type``, or its checkpoint does not fit.
+        """
+        if self._is_init:
+            return
+        entries = [self.init_cfg] if isinstance(self.init_cfg, Mapping) else list(self.init_cfg or [])
+        for entry in entries:
+            if not isinstance(entry, Mapping) or "type" not in entry:
+                raise UserError(f"init_cfg of {type(self).__name__}: {entry!r} is no dict(type=..., ...)")
+        pretrained = [entry for entry in entries if entry["type"] in ("Pretrained", PretrainedInit)]
+        initialize(self, [dict(entry) for entry in entries if entry not in pretrained])
+        for entry in pretrained:
+            self._load(entry)
         self._is_init = True
+
+    def _load(self, entry: Mapping[str, Any]) -> None:
+        known = ("type", "checkpoint", "prefix", "map_location")  # the last has no say: weights go where ours are
+        if unknown := [key for key in entry if key not in known]:
+            raise UserError(f"init_cfg: Pretrained takes checkpoint and prefix, not {', '.join(map(repr, unknown))}")
+        if "checkpoint" not in entry:
+            raise UserError("init_cfg: Pretrained needs checkpoint=..., a path, an address, timm:NAME or hf:NAME")
+        load_pretrained(self, entry["checkpoint"], self.pretrained_window_given, prefix=entry.get("prefix") or "")
 
     def train(self, mode: bool = True) -> SwinTransformerV2:
         """Frozen parts stay in eval mode: their biases are cached and nothing is dropped."""
