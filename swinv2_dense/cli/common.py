@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swinv2_dense.cli.memory import keep_memory
 from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
 from swinv2_dense.suggestions import did_you_mean
@@ -55,6 +56,7 @@ def run(main: Callable[[], Any]) -> int:
     A mistake of the user's is one line, ``error: ...``, on stderr, with status 1. Anything else, and everything if the
     environment variable ``SWINV2_DENSE_TRACEBACK`` is 1, keeps its traceback.
     """
+    keep_memory()
     try:
         status = main()
         _leave_process_group()
