@@ -43,6 +43,8 @@ ATTRIBUTES = {
     ],
     "mmengine._strategy.base:BaseStrategy._setup_env": ["_randomness"],
     "torch.nn:Module.__setstate__": ["_forward_hooks", "_forward_pre_hooks"],
+    "torch.nn:Module.register_full_backward_hook": ["_backward_hooks"],
+    "torch.nn:Module.register_full_backward_pre_hook": ["_backward_pre_hooks"],
     "mmengine.dataset:BaseDataset.full_init": ["_fully_initialized"],
     "mmengine.runner:EpochBasedTrainLoop.__init__": ["_epoch", "_iter"],
     "mmengine.runner:IterBasedTrainLoop.__init__": ["_epoch", "_iter"],

@@ -23,15 +23,15 @@ extern "C" {
 constexpr int MAX_AXES = 4;
 
 // Both also in attention.py, field by field.
-struct Kind {
+struct Group {
     int64_t first, windows, tokens;  // place of its first token in `rows`; tokens of a window
     int64_t shape[MAX_AXES];
 };
 
 struct Call {
-    int64_t axes, kinds, heads, channels, threads;
+    int64_t axes, groups, heads, channels, threads;
     int64_t window[MAX_AXES];
-    const Kind* kind;
+    const Group* group;
     const int32_t* rows;  // of the tokens in the tensors below, window after window
     const void *qkv, *scale, *table;
     void *out, *lse;
@@ -49,9 +49,13 @@ constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453, EPS = 1e-
 
 // ----------------------------------------------------------------------------------------------------------- numbers
 
+// 2^x as 2^n * 2^f, n the nearest integer, |f| <= 1/2: a polynomial of degree 5, as exact as a float, times a power of
+// two that goes into the bits of the exponent. The system's own exp2 has no vectors on many systems.
 inline Vec<float> exp2(Vec<float> x) {
+    // Softmax's arguments are at most 0. Below -126 the exponent's field would underflow into the sign; 2^-126 is as good
+    // as 0 beside the largest, which is 1.
     const Vec<float> y = x < -126.0f ? all(-126.0f) : x;
-    const Vec<float> shifted = y + 12582912.0f;  // its low bits are the nearest integer
+    const Vec<float> shifted = y + 12582912.0f;  // 1.5 * 2^23: no bits are left for a fraction, the low ones are n
     const Vec<float> f = y - (shifted - 12582912.0f);
     Vec<float> p = all(1.33908674e-3f);
     p = p * f + 9.66637369e-3f;
@@ -61,7 +65,7 @@ inline Vec<float> exp2(Vec<float> x) {
     p = p * f + 1.0f;
     typedef Vector<float>::bits Bits;
     const Vec<float> power = (Vec<float>)((Bits)p + ((Bits)shifted << 23));
-    return x == x ? power : x;  // bits of a NaN are no exponent
+    return x == x ? power : x;  // a NaN must stay one, so that whoever looks for them finds it
 }
 
 inline Vec<double> exp2(Vec<double> x) {
@@ -80,6 +84,7 @@ inline float wide(BFloat16 x) {
 }
 inline void narrow(float x, float& y) { y = x; }
 inline void narrow(double x, double& y) { y = x; }
+// Rounds to the nearest, ties to even, as torch does: adding half a unit, less one where the last bit kept is even.
 inline void narrow(float x, BFloat16& y) {
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
@@ -138,47 +143,55 @@ template <typename T> inline T dot(const T* x, const T* y, long DP) {
 
 // ---------------------------------------------------------------------------------------------------------- the bias
 
-// The bias of one head in windows of one kind, or its gradient. M is the number of places along all axes but the first;
+// Gathered by pairs, the bias of a window would be N x N numbers a head, as many as the logits, and would have to be
+// fetched from memory where those stay in caches. A strip is read as it lies instead: along the first axis the bias
+// depends on the difference of two places alone, so moving a query by one row of the window moves its keys by one row of
+// the strip, and w strips' worth of rows serve all of its queries.
+//
+// The bias of one head in windows of one group, or its gradient. M is the number of places along all axes but the first;
 // query (r, m) sees its keys in the strip of m, from (w - 1 - r) * M on.
 template <typename T> class Strips {
     const Call& call;
-    const Kind& kind;
+    const Group& group;
     long M = 1, length;
     std::vector<T> numbers;
 
+    // Along the last axis the places in the table of adjacent keys count down by one, so strips are copied by runs.
     // Calls f(numbers of a strip, place in the table of the first, how many) for all runs whose places count down by one.
     template <typename F> void runs(F f) {
-        const long last = call.axes - 1, run = last ? kind.shape[last] : 1;
+        const long last = call.axes - 1, run = last ? group.shape[last] : 1;
         long stride[MAX_AXES];  // of the table
         for (long axis = last, n = 1; axis >= 0; n *= 2 * call.window[axis--] - 1) stride[axis] = n;
         for (long m = 0; m < M; ++m)
             for (long n = 0; n < length; n += run) {
                 long place = 0, query = m, key = n;
                 for (long axis = last; axis > 0; --axis) {
-                    const long w = kind.shape[axis];
+                    const long w = group.shape[axis];
                     place += (call.window[axis] - 1 + query % w - key % w) * stride[axis];
                     query /= w, key /= w;
                 }
-                place += (call.window[0] - 1 + kind.shape[0] - 1 - key) * stride[0];
+                place += (call.window[0] - 1 + group.shape[0] - 1 - key) * stride[0];
                 f(&numbers[m * length + n], place, run);
             }
     }
 
   public:
-    Strips(const Call& call, const Kind& kind) : call(call), kind(kind) {
-        for (long axis = 1; axis < call.axes; ++axis) M *= kind.shape[axis];
-        length = (2 * kind.shape[0] - 1) * M;
+    Strips(const Call& call, const Group& group) : call(call), group(group) {
+        for (long axis = 1; axis < call.axes; ++axis) M *= group.shape[axis];
+        length = (2 * group.shape[0] - 1) * M;
         numbers.resize(M * length + PAD<T>);  // rows are read and written beyond their end, up to whole tiles
     }
 
-    T* row(long query) { return &numbers[query % M * length + (kind.shape[0] - 1 - query / M) * M]; }
+    T* row(long query) { return &numbers[query % M * length + (group.shape[0] - 1 - query / M) * M]; }
 
+    // Logits are in units of ln 2 everywhere here, see the top.
     void read(const T* table) {
         runs([&](T* strip, long place, long n) {
             for (long i = 0; i < n; ++i) strip[i] = table[place - i] * T(LOG2E);
         });
     }
 
+    // Not scaled: backward's ds is the gradient of the logits in units of 1, for its probabilities are the same.
     void add_to(T* table) {
         runs([&](T* strip, long place, long n) {
             for (long i = 0; i < n; ++i) table[place - i] += strip[i];
@@ -188,16 +201,16 @@ template <typename T> class Strips {
 
 // ----------------------------------------------------------------------------------------------- one window and head
 
-// Attention of one head in windows of one kind, one after the other.
+// Attention of one head in windows of one group, one after the other.
 template <typename T, typename In> class Windows {
     const Call& call;
-    const Kind& kind;
+    const Group& group;
     const long head, D, DP, H, N, NP, QP;
     const T scale;
     Buffer<T> q{QP * DP}, k{NP * DP}, v{NP * DP}, k_tiles{NP * D};
-    Strips<T> bias{call, kind};
+    Strips<T> bias{call, group};
 
-    const int32_t* rows_of(long window) const { return call.rows + kind.first + window * N; }
+    const int32_t* rows_of(long window) const { return call.rows + group.first + window * N; }
 
     // Rows of a tensor (tokens x parts x H x D) -> padded x DP.
     void gather(const void* from, const int32_t* rows, long parts, long part, long padded, T* to) {
@@ -209,6 +222,8 @@ template <typename T, typename In> class Windows {
         std::fill(to + N * DP, to + padded * DP, T(0));
     }
 
+    // The zero row is a padding token's key: EPS alone would give it a gradient of 1 / EPS, which half precision makes
+    // infinite.
     // Rows of length factor, and what a row was multiplied with for length 1. A row of zeros stays.
     void normalize(T* x, long n, T factor, T* inverse = nullptr) {
         for (long i = 0; i < n; ++i, x += DP) {
@@ -223,6 +238,7 @@ template <typename T, typename In> class Windows {
         for (long i = 0; i < NP; i += TILE<T>) pack<T>(rows + i * DP, DP, D, TILE<T>, tiles + i * D);
     }
 
+    // Keys are computed by whole tiles. Those beyond the window's last are zeros whose logits would be 0, not nothing.
     // Logits of keys that are none, from the n-th on.
     static void hide(Vec<T>& logits, long n) {
         for (long i = 0; i < LANES<T>; ++i)
@@ -243,6 +259,7 @@ template <typename T, typename In> class Windows {
             }
     }
 
+    // The highest is taken off first: e^116, whose logit tau >= 0.01 and a bias below 16 allow, is beyond a float.
     // Logits of a query -> powers of two, relative to the highest, and their sum.
     void softmax(T* row, T& highest, T& total) {
         Vec<T> high[2] = {load(row), load(row + LANES<T>)}, sums[2] = {};
@@ -263,8 +280,8 @@ template <typename T, typename In> class Windows {
     }
 
   public:
-    Windows(const Call& call, const Kind& kind, long head)
-        : call(call), kind(kind), head(head), D(call.channels), DP(round_up(D, LANES<T>)), H(call.heads), N(kind.tokens),
+    Windows(const Call& call, const Group& group, long head)
+        : call(call), group(group), head(head), D(call.channels), DP(round_up(D, LANES<T>)), H(call.heads), N(group.tokens),
           NP(round_up(N, PAD<T>)), QP(round_up(N, QUERIES)), scale(((const T*)call.scale)[head]) {
         bias.read((const T*)call.table + head * offsets(call));
     }
@@ -313,14 +330,17 @@ template <typename T, typename In> class Windows {
         pack_tiles(k, k_tiles);
         pack_tiles(v, v_tiles);
         for (long i = 0; i < QP; ++i) {
+            // rowsum(dO * O) = rowsum(dP * P), which softmax's gradient takes off: known before any P is
             delta[i] = dot(o + i * DP, d_o + i * DP, DP);
             // queries that are none have no probabilities, whatever their bias
             lse[i] = i < N ? ((const T*)call.lse)[rows[i] * H + head] : std::numeric_limits<T>::max() / 2;
         }
-        T* dq = o;
+        T* dq = o;  // o is needed no more
         std::fill(dq, dq + QP * DP, T(0));
         std::fill(dk + 0, dk + NP * DP, T(0));
         std::fill(dv + 0, dv + NP * DP, T(0));
+        // Probabilities are computed again from the log-sum-exp, a block of QUERIES x KEYS that stays in the caches.
+        // Keeping them from forward would take N x N numbers a window and head.
         for (long i = 0; i < N; i += QUERIES) {
             const long queries = std::min(QUERIES, round_up(N - i, ROWS));
             for (long first = 0; first < NP; first += KEYS) {
@@ -376,41 +396,42 @@ template <typename T, typename In> class Windows {
 
 // -------------------------------------------------------------------------------------------------------- all windows
 
-// Every thread calls f(thread, kind, head, first, last) for its windows of every kind and head, in that order. The parts
+// Every thread calls f(thread, group, head, first, last) for its windows of every group and head, in that order. The parts
 // cost about the same, and are the same in every run.
 template <typename F> void divide(const Call& call, F f) {
+    // By cost, not by number of windows: those at the border may be a quarter as large, and cost a sixteenth.
     double whole = 0;
-    for (long i = 0; i < call.kinds; ++i)
-        whole += double(call.kind[i].windows) * call.kind[i].tokens * call.kind[i].tokens * call.heads;
+    for (long i = 0; i < call.groups; ++i)
+        whole += double(call.group[i].windows) * call.group[i].tokens * call.group[i].tokens * call.heads;
 #pragma omp parallel for schedule(static, 1) num_threads(call.threads)
     for (long thread = 0; thread < call.threads; ++thread) {
         double before = 0;
-        for (long i = 0; i < call.kinds; ++i)
+        for (long i = 0; i < call.groups; ++i)
             for (long head = 0; head < call.heads; ++head) {
-                const Kind& kind = call.kind[i];
-                const double one = double(kind.tokens) * kind.tokens;
+                const Group& group = call.group[i];
+                const double one = double(group.tokens) * group.tokens;
                 const auto windows_until = [&](long part) {  // whose middle lies in the first parts
                     const double cost = whole * part / call.threads - before;
-                    return std::clamp(long(std::ceil(cost / one - 0.5)), 0L, long(kind.windows));
+                    return std::clamp(long(std::ceil(cost / one - 0.5)), 0L, long(group.windows));
                 };
                 const long first = windows_until(thread), last = windows_until(thread + 1);
-                if (first < last) f(thread, kind, head, first, last);
-                before += one * kind.windows;
+                if (first < last) f(thread, group, head, first, last);
+                before += one * group.windows;
             }
     }
 }
 
 template <typename T, typename In> void forward(const Call& call) {
-    divide(call, [&](long, const Kind& kind, long head, long first, long last) {
-        Windows<T, In> windows(call, kind, head);
+    divide(call, [&](long, const Group& group, long head, long first, long last) {
+        Windows<T, In> windows(call, group, head);
         for (long window = first; window < last; ++window) windows.forward(window);
     });
 }
 
 template <typename T, typename In> void backward(const Call& call) {
-    divide(call, [&](long thread, const Kind& kind, long head, long first, long last) {
-        Windows<T, In> windows(call, kind, head);
-        Strips<T> grad_bias(call, kind);
+    divide(call, [&](long thread, const Group& group, long head, long first, long last) {
+        Windows<T, In> windows(call, group, head);
+        Strips<T> grad_bias(call, group);
         T& grad_scale = ((T*)call.grad_scale)[thread * call.heads + head];
         for (long window = first; window < last; ++window) windows.backward(window, grad_bias, grad_scale);
         grad_bias.add_to((T*)call.grad_table + (thread * call.heads + head) * offsets(call));

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torch.utils.flop_counter import register_flop_formula
 
-from swinv2_dense.cpu.native import kernels_take, library
+from swinv2_dense.cpu.native import library
 
-__all__ = ["Linear", "linear"]
+__all__ = ["linear"]
 
 _TENSORS = ("x", "weight", "bias", "norm_weight", "norm_bias", "residual", "y")
 
@@ -40,7 +40,8 @@ def _linear(
     residual: Optional[Tensor],  # noqa: UP045
 ) -> Tensor:
     native = library()
-    assert native is not None
+    if native is None:
+        raise RuntimeError("swinv2_dense::linear: the CPU kernels are not compiled here")
     outputs, inputs = weight.shape
     y = x.new_empty(*x.shape[:-1], outputs)
     call = _Call(x.numel() // inputs, inputs, outputs, gelu, torch.get_num_threads(), eps)
@@ -99,13 +100,12 @@ def linear(
     norm: nn.LayerNorm | None = None,
     residual: Tensor | None = None,
 ) -> Tensor:
-    """``F.linear``, ... x C -> ... x C_out, then, if asked for, GELU, or a norm with ``residual`` added to it. By the
-    kernel, what follows has no gradients."""
+    """``F.linear``, ... x C -> ... x C_out, then, if asked for, GELU, or a norm with ``residual`` added to it, of
+    operands that :func:`swinv2_dense.cpu.kernels_for` takes. By the kernel, what follows has no gradients."""
     of_norm = (None, None, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
     given = [t for t in (weight, bias, *of_norm[:2], residual) if t is not None]
     if (
-        kernels_take(x)
-        and x.numel()
+        x.numel()
         and not torch.is_autocast_enabled("cpu")
         and all(t.dtype == x.dtype == torch.float32 and not is_traceable_wrapper_subclass(t) for t in given)
         # else torch says what is wrong
@@ -124,10 +124,3 @@ def linear(
     if norm is not None:
         y = norm(y)
     return y if residual is None else y + residual
-
-
-class Linear(nn.Linear):
-    """``nn.Linear``, by :func:`linear`; called with a bias, with that instead of its own."""
-
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        return linear(x, self.weight, self.bias if bias is None else bias)

@@ -21,8 +21,9 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from torch import Tensor
+
+from swinv2_dense.layers.dispatch import is_transformed
 
 __all__ = ["kernels_take", "library"]
 
@@ -36,7 +37,6 @@ FLAGS = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-fopenmp
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None, with a warning, where they cannot be compiled."""
     try:
-        _keep_memory()
         compiler = _compiler()
         cached = _cache() / f"{_digest(compiler)}.so"
         with contextlib.suppress(OSError):  # not there yet, or damaged
@@ -53,25 +53,10 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-def kernels_take(x: Tensor) -> bool:
-    """Whether the compiled kernels compute with ``x``. Compilers and tracers get torch's operators, which they know."""
-    return (
-        x.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and library() is not None
-    )
-
-
-def _keep_memory() -> None:
-    """Glibc gives freed memory back to the system beyond a threshold, and what it gets again comes page by page,
-    cleared, which takes a tenth of the time of small pictures. The threshold, the whole process's, follows the largest
-    block that was freed, up to 32 MiB: here is one."""
-    if sys.platform != "linux":
-        return
-    malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
-    malloc.restype, malloc.argtypes, free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
-    free(malloc(31 * 2**20))
+def kernels_take(*operands: Tensor | None) -> bool:
+    """Whether the kernels are there and compute with these operands on the CPU: all that is known of a tensor must be
+    the numbers in its memory."""
+    return library() is not None and not is_transformed(*operands)
 
 
 def _compiler() -> list[str]:

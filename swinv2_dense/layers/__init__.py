@@ -1,7 +1,8 @@
-"""SwinV2 on torch alone, with kernels of its own for CPUs, for any number of axes. Nothing here knows of OpenMMLab."""
+"""SwinV2 on torch alone, for any number of axes, by the kernels of ``cpu/`` where they help. Nothing here knows of
+OpenMMLab."""
 
-from swinv2_dense.cpu.linear import Linear
 from swinv2_dense.layers.block import Mlp, SwinBlock, SwinStage
+from swinv2_dense.layers.linear import apply_linear
 from swinv2_dense.layers.log_cpb import LogCPB, expand_bias
 from swinv2_dense.layers.patch import PatchEmbed, PatchMerging
 from swinv2_dense.layers.position_bias import POSITION_BIASES, BiasTable, LinearCPB
@@ -11,7 +12,6 @@ from swinv2_dense.layers.windows import WindowGrid, merge, partition, window_gri
 __all__ = [
     "POSITION_BIASES",
     "BiasTable",
-    "Linear",
     "LinearCPB",
     "LogCPB",
     "Mlp",
@@ -21,6 +21,7 @@ __all__ = [
     "SwinStage",
     "WindowAttention",
     "WindowGrid",
+    "apply_linear",
     "cosine_attention",
     "cosine_attention_plain",
     "expand_bias",

@@ -7,13 +7,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
-from swinv2_dense.cpu.block import band_by_band
-from swinv2_dense.cpu.linear import Linear
-from swinv2_dense.cpu.native import kernels_take
+from swinv2_dense.cpu import kernels_for
+from swinv2_dense.layers.linear import apply_linear
 from swinv2_dense.layers.patch import PatchMerging
 from swinv2_dense.layers.window_attention import WindowAttention
 
@@ -25,14 +23,15 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden: int, drop: float = 0.0) -> None:
         super().__init__()
-        self.fc1 = Linear(dim, hidden)
+        self.fc1 = nn.Linear(dim, hidden)
         self.act = nn.GELU()
-        self.fc2 = Linear(hidden, dim)
+        self.fc2 = nn.Linear(hidden, dim)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
         """... x C -> the same."""
-        return cast(Tensor, self.drop(self.fc2(self.drop(self.act(self.fc1(x))))))
+        x = self.drop(self.act(apply_linear(self.fc1, x)))
+        return cast(Tensor, self.drop(apply_linear(self.fc2, x)))
 
 
 class SwinBlock(nn.Module):
@@ -58,46 +57,12 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same."""
-        if kernels_take(x) and self._only_infers(x):
-            return band_by_band(self, x)
+        kernels = kernels_for(x)
+        if kernels is not None and kernels.takes_block(self, x):
+            return kernels.block(self, x)
         x = x + self.drop_path(self.norm1(self.attn(x)))
         x = x + self.drop_path(self.norm2(self.mlp(x)))
         return x if self.norm3 is None else self.norm3(x)
-
-    def _only_infers(self, x: Tensor) -> bool:
-        """Whether no gradients are wanted, nothing is dropped or padded, and the modules do what they were made for:
-        none is replaced, hooked or patched."""
-        if torch.is_grad_enabled() and (x.requires_grad or any(p.requires_grad for p in self.parameters())):
-            return False
-        return (
-            all(
-                type(m) is _PARTS.get(name)
-                and not (m.training or m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m))
-                for name, m in self.named_modules()
-                if not name.startswith("attn.cpb_mlp")  # which both ways ask for its table
-            )
-            and self.attn.pad_attention == "mask"
-            and self.mlp.act.approximate == "none"
-            and not _has_any_global_hook()
-        )
-
-
-_PARTS = {
-    "": SwinBlock,
-    "attn": WindowAttention,
-    "attn.qkv": Linear,
-    "attn.proj": Linear,
-    "attn.proj_drop": nn.Dropout,
-    "norm1": nn.LayerNorm,
-    "mlp": Mlp,
-    "mlp.fc1": Linear,
-    "mlp.act": nn.GELU,
-    "mlp.fc2": Linear,
-    "mlp.drop": nn.Dropout,
-    "norm2": nn.LayerNorm,
-    "norm3": nn.LayerNorm,
-    "drop_path": StochasticDepth,
-}
 
 
 class SwinStage(nn.Module):

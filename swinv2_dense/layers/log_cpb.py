@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from swinv2_dense.layers.dispatch import call_with, inside_a_mode, is_transformed, is_untouched
 
 __all__ = [
     "LogCPB",
@@ -53,11 +56,19 @@ def _centre(table: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def expand_bias(table: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Bias of every pair of tokens in a window of ``shape`` <= W, H x N x N, N = prod(``shape``), from the table of
-    offsets H x (2W_1 - 1) x ...; entry (i, j) is the table's at position(i) - position(j)."""
-    # Read backwards, the table is a row on which query i sees its keys as the w entries from w - 1 - i on.
+    offsets H x (2W_1 - 1) x ...; entry (i, j) is the table's at position(i) - position(j).
+
+    Done with views of the table and one copy, axis after axis. Looking entries up by an index of N x N would need that
+    index in memory, 8 bytes a pair and as large as the bias of four heads, and a scatter for the gradient.
+    """
+    # Along one axis query i and key j meet at entry i - j + w - 1 of the row of 2w - 1 offsets. Read backwards, that is
+    # entry j + (w - 1 - i): query i sees its keys in order, as the w adjacent entries from w - 1 - i on. `unfold` makes
+    # a view of all such runs, and flipped the run of query 0 comes first.
     bias = _centre(table, shape).flip(tuple(range(1, len(shape) + 1)))
     heads, queries, keys = table.shape[0], 1, 1
+    # The last axis first: positions are row-major, so the axes done so far vary faster than the one at hand.
     for w in reversed(shape):
+        # H x axes before x 2w-1 x Q x K -> H x axes before x w (queries) x Q x K x w (keys) -> ... x w x Q x w x K
         bias = bias.reshape(heads, -1, 2 * w - 1, queries, keys).unfold(2, w, 1).flip(2).transpose(-1, -2)
         queries, keys = w * queries, w * keys
     return bias.reshape(heads, queries, keys)
@@ -65,6 +76,8 @@ def expand_bias(table: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 class LogCPB(nn.Sequential):
     """The meta network G of equation 3: Linear(d, 512) - ReLU - Linear(512, heads), then ``16 * sigmoid``.
+
+    Any of its layers may be replaced, or hooked.
 
     Args:
         heads: attention heads.
@@ -81,7 +94,7 @@ class LogCPB(nn.Sequential):
         )
         super().__init__(OrderedDict(zip(self.names, layers, strict=True)))
         self.pretrained_window = pretrained_window
-        self._cached: tuple[tuple[object, ...], list[Tensor], Tensor] | None = None
+        self._cached: _Cache | None = None
 
     def coordinates(self, window: tuple[int, ...], device: torch.device) -> Tensor:
         """What the network is asked at, (2W_1 - 1) x ... x (2W_d - 1) x d."""
@@ -89,39 +102,79 @@ class LogCPB(nn.Sequential):
 
     def forward(self, window: tuple[int, ...]) -> Tensor:
         """Table of biases for a ``window``, H x (2W_1 - 1) x ... x (2W_d - 1), float32 also under autocast."""
-        first, last = cast(nn.Linear, self[0]), cast(nn.Linear, self[2])
-        device = first.weight.device
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
         with nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False):
-            wide = at_least_float32(first.weight)
-            coordinates = self.coordinates(window, device).to(wide)
-            hidden = F.linear(coordinates, first.weight.to(wide), first.bias.to(wide)).relu_()
-            return 16 * F.linear(hidden, last.weight.to(wide)).movedim(-1, 0).sigmoid()
+            x = self.coordinates(window, device)
+            for layer in self:
+                x = _wide(layer, x)
+            return 16 * x.movedim(-1, 0).sigmoid()
 
     def table(self, window: tuple[int, ...]) -> Tensor:
-        """As :meth:`forward`, but not computed again in eval mode until a weight, the device or the window changes."""
+        """As :meth:`forward`, but not computed again in eval mode until a weight or the device changes.
+
+        Threads may share the network: what is kept is never changed, only replaced, and is read once.
+        """
+        if not self._may_keep():
+            return self(window)
+        key = (self.pretrained_window, *((p.data_ptr(), p.device, p.dtype, _version(p)) for p in self.parameters()))
+        cached = self._cached
+        if cached is None or cached.key != key or not cached.unchanged(self.parameters()):
+            on_cpu = all(p.device.type == "cpu" for p in self.parameters())
+            cached = _Cache(key, [p.detach().clone() for p in self.parameters()] if on_cpu else [], {})
+        if window not in cached.tables:
+            # a tensor of inference mode could not be saved for any backward pass later
+            with torch.inference_mode(False), torch.no_grad():
+                kept = list(cached.tables.items())[1 - _KEPT_TABLES :]
+                self._cached = cached = _Cache(cached.key, cached.copies, {**dict(kept), window: self(window)})
+        return cached.tables[window]
+
+    def _may_keep(self) -> bool:
+        """Whether the table depends on the weights alone, by what we know, and will be an ordinary tensor."""
         wants_grad = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
         if self.training or wants_grad or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return self(window)
-        key = (
-            window,
-            self.pretrained_window,
-            *((p.data_ptr(), p.device, p.dtype, _version(p)) for p in self.parameters()),
+            return False
+        return (
+            [type(layer) for layer in self] == [nn.Linear, nn.ReLU, nn.Linear]
+            and all(is_untouched(m, type(m)) for m in self.modules())
+            and all(type(p) is nn.Parameter for p in self.parameters())
+            and not is_transformed(*self.parameters())
+            and not inside_a_mode()
         )
-        if self._cached is None or self._cached[0] != key or not self._unchanged(self._cached[1]):
-            on_cpu = all(p.device.type == "cpu" for p in self.parameters())
-            copies = [p.detach().clone() for p in self.parameters()] if on_cpu else []
-            self._cached = key, copies, self(window)
-        return self._cached[2]
-
-    def _unchanged(self, copies: list[Tensor]) -> bool:
-        """``p.data.copy_()``, how EMA hooks swap weights, bumps no version. On the CPU a look at the few thousand
-        numbers is cheap; elsewhere it would wait for the device, and switching to eval mode, which every such hook
-        is followed by, empties the cache instead."""
-        return all(torch.equal(a, p) for a, p in zip(copies, self.parameters(), strict=False))
 
     def train(self, mode: bool = True) -> LogCPB:
         self._cached = None
         return super().train(mode)
+
+
+# Windows whose tables are kept: maps smaller than the window have tables of their own, and images of several sizes
+# may take turns.
+_KEPT_TABLES = 8
+
+
+class _Cache(NamedTuple):
+    """Tables by window, the key that they hold for, and copies of the weights that they were made with."""
+
+    key: tuple[object, ...]
+    copies: list[Tensor]
+    tables: dict[tuple[int, ...], Tensor]
+
+    def unchanged(self, parameters: Iterable[Tensor]) -> bool:
+        """``p.data.copy_()``, how EMA hooks swap weights, bumps no version. On the CPU a look at the few thousand
+        numbers is cheap; elsewhere it would wait for the device, and switching to eval mode, which every such hook
+        is followed by, empties the cache instead."""
+        return all(torch.equal(a, p) for a, p in zip(self.copies, parameters, strict=False))
+
+
+def _wide(layer: nn.Module, x: Tensor) -> Tensor:
+    """``layer(x)``, in float32 also where a linear layer's weights are narrower."""
+    for dtype in {p.dtype for p in layer.parameters() if p.is_floating_point()}:
+        x = x.to(torch.promote_types(x.dtype, dtype))
+    if all(p.dtype == x.dtype for p in layer.parameters() if p.is_floating_point()):
+        return cast(Tensor, layer(x))
+    if is_untouched(layer, nn.Linear):
+        weight, bias = cast(Tensor, layer.weight), cast("Tensor | None", layer.bias)
+        return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+    return call_with(layer, {name: p.to(x.dtype) for name, p in layer.named_parameters()}, x)
 
 
 def _version(p: Tensor) -> int:

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swinv2_dense.cpu.linear import Linear
+from swinv2_dense.layers.dispatch import is_transformed
+from swinv2_dense.layers.linear import apply_linear
 
 __all__ = ["PatchEmbed", "PatchMerging", "pad_to_multiple"]
 
@@ -42,8 +43,9 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = pad_to_multiple(x, self.patch_size, first_axis=2)
-        x = self.proj(x.contiguous(memory_format=_LAYOUT[len(self.patch_size)]))
-        return self.norm(x.movedim(1, -1))
+        if not is_transformed(x):  # vmap knows no other layout than the plain one
+            x = x.contiguous(memory_format=_LAYOUT[len(self.patch_size)])
+        return self.norm(self.proj(x).movedim(1, -1))
 
 
 class PatchMerging(nn.Module):
@@ -55,10 +57,10 @@ class PatchMerging(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.reduction = Linear(4 * dim, 2 * dim, bias=False)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
         self.norm = nn.LayerNorm(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
         x = pad_to_multiple(x, (2, 2), first_axis=x.ndim - 3)
         corners = [x[..., row::2, column::2, :] for column, row in product((0, 1), repeat=2)]
-        return self.norm(self.reduction(torch.cat(corners, dim=-1)))
+        return self.norm(apply_linear(self.reduction, torch.cat(corners, dim=-1)))

@@ -61,7 +61,9 @@ class BiasTable(nn.Module):
             table = table.narrow(axis, (table.shape[axis] + 1) // 2 - w, 2 * w - 1)
         return table
 
-    table = forward
+    def table(self, window: tuple[int, ...]) -> Tensor:
+        """As :meth:`forward`, by way of the module's hooks."""
+        return cast(Tensor, self(window))
 
 
 def bicubic(table: Tensor, sizes: tuple[int, ...]) -> Tensor:

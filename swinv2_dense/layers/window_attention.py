@@ -2,14 +2,15 @@
 
 There is one formula and three ways to evaluate it, chosen in :func:`cosine_attention`:
 
-- :func:`cosine_attention_plain`, the formula as the paper writes it: the reference, and what attention dropout needs;
+- :func:`cosine_attention_plain`, the formula as the paper writes it: the reference, and what attention dropout,
+  ``torch.func`` and forward-mode AD need;
 - :func:`cosine_attention_fused`, torch's fused kernel and its own gradients, on accelerators, in training a group of
   windows after another (section 3.5): the kernel writes the bias's gradient out for every window before it is summed;
 - :func:`~swinv2_dense.cpu.attention.cpu_attention`, this package's own kernel, on CPUs.
 
 How many axes the maps have is the concern of ``windows.py`` alone.
 
-Shapes: B maps of *size tokens, T tokens in all, n windows of one kind, N tokens of a window, H heads, D channels of a
+Shapes: B maps of *size tokens, T tokens in all, n windows of one group, N tokens of a window, H heads, D channels of a
 head, C = H * D.
 """
 
@@ -23,9 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swinv2_dense.cpu.attention import cpu_attention
-from swinv2_dense.cpu.linear import Linear
-from swinv2_dense.cpu.native import kernels_take
+from swinv2_dense.cpu import kernels_for
+from swinv2_dense.layers.dispatch import is_transformed
+from swinv2_dense.layers.linear import apply_linear
 from swinv2_dense.layers.log_cpb import at_least_float32, expand_bias
 from swinv2_dense.layers.patch import pad_to_multiple
 from swinv2_dense.layers.position_bias import position_bias as make_position_bias
@@ -53,10 +54,10 @@ def cosine_attention(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid
     Returns:
         B x *size x C, in qkv's dtype.
     """
-    if dropout:
+    if dropout or is_transformed(qkv, scale, table):  # fused kernels have no tangents
         return cosine_attention_plain(qkv, scale, table, grid, dropout=dropout)
-    if kernels_take(qkv):
-        return cpu_attention(qkv, scale, table, grid)
+    if (kernels := kernels_for(qkv, scale, table)) is not None:
+        return kernels.attention(qkv, scale, table, grid)
     return cosine_attention_fused(qkv, scale, table, grid)
 
 
@@ -72,14 +73,16 @@ class _Attend(Protocol):
         """n x H x N x D, with queries over tau and keys of unit length, and H x N x N -> n x H x N x D."""
 
 
-def _by_kind(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid, attend: _Attend) -> Tensor:
-    """``attend`` for the windows of every kind in turn."""
+def _by_group(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid, attend: _Attend) -> Tensor:
+    """``attend`` for the windows of every group in turn."""
     tokens = partition(qkv.flatten(-3), grid).unflatten(-1, qkv.shape[-3:])
     q, k, v = tokens.unbind(1)
     q, k = (_unit(q) * scale[:, None]).to(v.dtype), _unit(k).to(v.dtype)
     parts = []
-    for kind, q_nHND, k_nHND, v_nHND in zip(grid.kinds, *(windows_of(t, grid.kinds) for t in (q, k, v)), strict=True):
-        out_nHND = attend(q_nHND, k_nHND, v_nHND, expand_bias(table, kind.shape))
+    for group, q_nHND, k_nHND, v_nHND in zip(
+        grid.groups, *(windows_of(t, grid.groups) for t in (q, k, v)), strict=True
+    ):
+        out_nHND = attend(q_nHND, k_nHND, v_nHND, expand_bias(table, group.shape))
         parts.append(out_nHND.transpose(1, 2).reshape(-1, out_nHND.shape[1] * out_nHND.shape[3]))
     return merge(parts[0] if len(parts) == 1 else torch.cat(parts), grid, len(qkv))
 
@@ -109,7 +112,7 @@ def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, grid: Wind
             by_heads.append(of_windows[0] if len(of_windows) == 1 else torch.cat(of_windows))
         return by_heads[0] if len(by_heads) == 1 else torch.cat(by_heads, dim=1)
 
-    return _by_kind(qkv, scale, table, grid, attend)
+    return _by_group(qkv, scale, table, grid, attend)
 
 
 def cosine_attention_plain(
@@ -121,7 +124,7 @@ def cosine_attention_plain(
         weights = (q @ k.mT + bias).softmax(-1)
         return F.dropout(weights, dropout).to(v.dtype) @ v
 
-    return _by_kind(qkv, scale, table, grid, attend)
+    return _by_group(qkv, scale, table, grid, attend)
 
 
 class WindowAttention(nn.Module):
@@ -158,10 +161,10 @@ class WindowAttention(nn.Module):
         self.attn_drop = attn_drop
         self.logit_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(10)))
         self.cpb_mlp = make_position_bias(position_bias, heads, window, pretrained_window)
-        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
-        self.proj = Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -173,9 +176,9 @@ class WindowAttention(nn.Module):
         grid = window_grid(x.shape[1:-1], self.window, shifted=self.shifted)
 
         bias, scale, table = self.operands(grid)
-        qkv = self.qkv(x, bias).unflatten(-1, (3, self.heads, -1))
+        qkv = apply_linear(self.qkv, x, bias).unflatten(-1, (3, self.heads, -1))
         dropout = self.attn_drop if self.training else 0.0
-        x = self.proj(cosine_attention(qkv, scale, table, grid, dropout=dropout))
+        x = apply_linear(self.proj, cosine_attention(qkv, scale, table, grid, dropout=dropout))
         x = self.proj_drop(x)
         for axis, s in enumerate(size, start=1):
             x = x.narrow(axis, 0, s)

@@ -6,7 +6,7 @@ tokens attend inside a cell. So we cut there. Cells at the border are smaller wi
 computed in vain, and a map that is no multiple of the window needs no padding tokens: its last cell is just smaller.
 
 Along one axis there are at most three sizes of cell (first, interior, last; first and last agree where the map is a
-multiple of an even window), so a map has few *kinds* of window, and all windows of a kind are one batch.
+multiple of an even window), so a map has few *groups* of equal windows, and all windows of a group are one batch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Kind", "Piece", "WindowGrid", "merge", "partition", "window_grid", "windows_of"]
+__all__ = ["WindowBlock", "WindowGrid", "WindowGroup", "merge", "partition", "window_grid", "windows_of"]
 
 
 @dataclass(frozen=True)
-class Piece:
+class WindowBlock:
     """A box of the map that holds ``counts`` adjacent windows of one shape, beginning at token ``starts``."""
 
     starts: tuple[int, ...]
@@ -33,11 +33,11 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Kind:
+class WindowGroup:
     """All windows of one shape, in tokens per axis."""
 
     shape: tuple[int, ...]
-    pieces: tuple[Piece, ...]
+    blocks: tuple[WindowBlock, ...]
 
     @property
     def tokens(self) -> int:
@@ -46,8 +46,8 @@ class Kind:
 
     @property
     def windows(self) -> int:
-        """Windows of this kind in one map."""
-        return sum(math.prod(piece.counts) for piece in self.pieces)
+        """Windows of this group in one map."""
+        return sum(math.prod(block.counts) for block in self.blocks)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class WindowGrid:
     size: tuple[int, ...]
     window: tuple[int, ...]
     shifted: tuple[bool, ...]
-    kinds: tuple[Kind, ...]
+    groups: tuple[WindowGroup, ...]
 
     @property
     def is_one_window(self) -> bool:
@@ -94,11 +94,11 @@ def _cells(size: int, window: int, shifted: bool) -> dict[int, list[tuple[int, i
 @lru_cache(maxsize=4096)
 def _window_grid(size: tuple[int, ...], window: tuple[int, ...], shifted: tuple[bool, ...]) -> WindowGrid:
     axes = [_cells(*axis) for axis in zip(size, window, shifted, strict=True)]
-    kinds = []
+    groups = []
     for shape in product(*axes):
         runs = product(*(cells[length] for cells, length in zip(axes, shape, strict=True)))
-        kinds.append(Kind(shape, tuple(Piece(*zip(*run, strict=True)) for run in runs)))
-    return WindowGrid(size, tuple(map(min, size, window)), shifted, tuple(kinds))
+        groups.append(WindowGroup(shape, tuple(WindowBlock(*zip(*run, strict=True)) for run in runs)))
+    return WindowGrid(size, tuple(map(min, size, window)), shifted, tuple(groups))
 
 
 def window_grid(size: Sequence[int], window: Sequence[int], *, shifted: bool | Sequence[bool]) -> WindowGrid:
@@ -116,19 +116,19 @@ def window_grid(size: Sequence[int], window: Sequence[int], *, shifted: bool | S
 
 
 def _pairs(x: Tensor, tokens: Tensor, grid: WindowGrid) -> Iterator[tuple[Tensor, Tensor]]:
-    """For every piece its box of the map and its rows of the token list, as two views of one shape.
+    """For every block of windows its box of the map and its rows of the token list, as two views of one shape.
 
     ``x`` is B x *size x C, ``tokens`` (B * prod(size)) x C; the views are B x *counts x *shape x C.
     """
     batch, channels, rank = x.shape[0], x.shape[-1], len(grid.size)
     order = (0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1)
     row = 0
-    for kind in grid.kinds:
-        for piece in kind.pieces:
+    for group in grid.groups:
+        for block in group.blocks:
             box = x
-            for axis, (start, n, w) in enumerate(zip(piece.starts, piece.counts, kind.shape, strict=True)):
+            for axis, (start, n, w) in enumerate(zip(block.starts, block.counts, group.shape, strict=True)):
                 box = box.narrow(1 + axis, start, n * w)
-            split = [length for pair in zip(piece.counts, kind.shape, strict=True) for length in pair]
+            split = [length for pair in zip(block.counts, group.shape, strict=True) for length in pair]
             # B, n1*w1, n2*w2, ..., C -> B, n1, w1, n2, w2, ..., C -> B, n1, n2, ..., w1, w2, ..., C
             box = box.view(batch, *split, channels).permute(order)
             rows = batch * math.prod(split)
@@ -151,31 +151,54 @@ def _scatter(tokens: Tensor, grid: WindowGrid, batch: int) -> Tensor:
 
 
 class _Partition(torch.autograd.Function):
-    """One copy each way: autograd's own way back through slices would fill and add a whole map for every piece."""
+    """One copy each way: autograd's own way back through slices would fill and add a whole map for every block.
+
+    Both functions only move numbers, so their tangents and their gradients are moved like them, as often as one
+    differentiates, and ``torch.func`` batches them as it batches any operator.
+    """
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, grid: WindowGrid) -> Tensor:
-        ctx.grid, ctx.batch = grid, x.shape[0]
+    def forward(x: Tensor, grid: WindowGrid) -> Tensor:
         return _gather(x, grid)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, WindowGrid], output: Tensor) -> None:
+        x, ctx.grid = inputs
+        ctx.batch = x.shape[0]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return merge(grad, ctx.grid, ctx.batch), None
 
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return partition(tangent, ctx.grid)
+
 
 class _Merge(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, grid: WindowGrid, batch: int) -> Tensor:
-        ctx.grid = grid
+    def forward(tokens: Tensor, grid: WindowGrid, batch: int) -> Tensor:
         return _scatter(tokens.contiguous(), grid, batch)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, WindowGrid, int], output: Tensor) -> None:
+        _, ctx.grid, ctx.batch = inputs
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return partition(grad, ctx.grid), None, None
 
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return merge(tangent, ctx.grid, ctx.batch)
+
 
 def partition(x: Tensor, grid: WindowGrid) -> Tensor:
-    """B x *size x C -> T x C, T = B * prod(size): kind after kind, window after window, row-major inside a window."""
+    """B x *size x C -> T x C, T = B * prod(size): group after group, window after window, row-major inside a window."""
     x = x.contiguous()
     if grid.is_one_window:
         return x.view(-1, x.shape[-1])
@@ -189,11 +212,11 @@ def merge(tokens: Tensor, grid: WindowGrid, batch: int) -> Tensor:
     return _Merge.apply(tokens, grid, batch) if torch.is_grad_enabled() else _scatter(tokens.contiguous(), grid, batch)
 
 
-def windows_of(tokens: Tensor, kinds: Sequence[Kind]) -> Iterator[Tensor]:
-    """T x H x D, in :func:`partition`'s order -> n x H x N x D of every kind, views."""
-    batch = tokens.shape[0] // sum(kind.windows * kind.tokens for kind in kinds)
+def windows_of(tokens: Tensor, groups: Sequence[WindowGroup]) -> Iterator[Tensor]:
+    """T x H x D, in :func:`partition`'s order -> n x H x N x D of every group, views."""
+    batch = tokens.shape[0] // sum(group.windows * group.tokens for group in groups)
     row = 0
-    for kind in kinds:
-        rows = tokens.narrow(0, row, batch * kind.windows * kind.tokens)
-        yield rows.unflatten(0, (-1, kind.tokens)).transpose(1, 2)
+    for group in groups:
+        rows = tokens.narrow(0, row, batch * group.windows * group.tokens)
+        yield rows.unflatten(0, (-1, group.tokens)).transpose(1, 2)
         row += rows.shape[0]

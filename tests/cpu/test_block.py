@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from swinv2_dense import cpu
 from swinv2_dense.cpu import block as cpu_block
-from swinv2_dense.layers import Linear, SwinBlock, WindowAttention
-from swinv2_dense.layers import block as module
+from swinv2_dense.layers import SwinBlock, WindowAttention
 
 DIM, HEADS = 24, 3
 
@@ -28,8 +28,9 @@ def make(window: tuple[int, ...], *, shifted: bool = True, extra_norm: bool = Fa
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """What went by bands."""
     inputs: list[Tensor] = []
-    by_bands = cpu_block.band_by_band
-    monkeypatch.setattr(module, "band_by_band", lambda block, x: inputs.append(x) or by_bands(block, x))
+    kernels = cpu._kernels()
+    seen = kernels._replace(block=lambda block, x: inputs.append(x) or kernels.block(block, x))
+    monkeypatch.setattr(cpu, "_kernels", lambda: seen)
     return inputs
 
 
@@ -97,11 +98,11 @@ def test_an_empty_batch(taken: list[Tensor]) -> None:
     assert taken
 
 
-class Adapted(Linear):
+class Adapted(nn.Linear):
     """As adapters of low rank replace layers: a layer and something more."""
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        return super().forward(x, bias) + 1
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + 1
 
 
 def replace(name: str, new: Callable[[], nn.Module]) -> Callable[[SwinBlock], None]:

@@ -90,10 +90,10 @@ def test_without_a_compiler_attention_is_torchs_and_says_so(
     monkeypatch.setenv("CXX", compiler)
     if compiler != "false":  # that is there, and fails
         monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.warns(RuntimeWarning, match="falls back to torch's") as told:
+    with pytest.warns(RuntimeWarning, match="falls back to torch's") as caught:
         out = run()
-    assert len(told) == 1
-    assert "\n" not in str(told[0].message)
+    assert len(caught) == 1
+    assert "\n" not in str(caught[0].message)
     assert not cache.exists() or not list(cache.iterdir())
     monkeypatch.undo()
     native.library.cache_clear()

@@ -219,6 +219,50 @@ def test_the_operators_are_as_torch_wants_them() -> None:
     torch.library.opcheck(torch.ops.swinv2_dense.window_attention, (qkv, scale, table, (5, 6), (4, 4), (True, True)))
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("qkv", lambda a: {**a, "qkv": a["qkv"][:, :4]}),  # another size
+        ("qkv", lambda a: {**a, "qkv": a["qkv"][..., :2, :, :]}),
+        ("qkv", lambda a: {**a, "size": (5, 6, 1)}),
+        ("window", lambda a: {**a, "window": (4,)}),
+        ("float16", lambda a: {**a, "qkv": a["qkv"].half()}),
+        ("scale", lambda a: {**a, "scale": a["scale"].double()}),
+        ("scale", lambda a: {**a, "scale": a["scale"][:1]}),
+        ("table", lambda a: {**a, "table": a["table"][:, :5].contiguous()}),  # of a window of 3: read beyond its end
+        ("table", lambda a: {**a, "table": a["table"][:, :, :6].contiguous()}),
+        ("table", lambda a: {**a, "table": a["table"][:1]}),
+        ("table", lambda a: {**a, "table": a["table"].mT}),
+        ("table", lambda a: {**a, "table": a["table"].flatten(1)}),
+    ],
+)
+def test_operands_that_do_not_fit_are_errors(
+    name: str, change: Callable[[dict[str, object]], dict[str, object]]
+) -> None:
+    """And never memory read beyond a tensor's end."""
+    qkv, scale, table = (t.detach().float() for t in drawn((5, 6), (4, 4), HEADS, 4))
+    operands = change(dict(qkv=qkv, scale=scale, table=table, size=(5, 6), window=(4, 4), shifted=(True, True)))
+    with pytest.raises(ValueError, match=f"swinv2_dense::window_attention.*{name}"):
+        torch.ops.swinv2_dense.window_attention(*operands.values())
+
+
+def test_operands_of_the_backward_operator_are_checked_too() -> None:
+    qkv, scale, table = (t.detach().float() for t in drawn((5, 6), (4, 4), HEADS, 4))
+    grid = ((5, 6), (4, 4), (True, True))
+    out, lse = torch.ops.swinv2_dense.window_attention(qkv, scale, table, *grid)
+    backward = torch.ops.swinv2_dense.window_attention_backward
+    assert backward(qkv, scale, table, out, lse, out, *grid)[0].shape == qkv.shape
+    for wrong in ((out, lse[:1], out), (out[:1], lse, out), (out, lse, out[..., :2]), (out, lse, out.double())):
+        with pytest.raises(ValueError, match="fit qkv"):
+            backward(qkv, scale, table, *wrong, *grid)
+
+
+def test_a_table_of_a_larger_window_fits() -> None:
+    qkv, scale, table = (t.detach().float() for t in drawn((3, 6), (8, 8), HEADS, 4))
+    grid = window_grid((3, 6), (4, 4), shifted=True)
+    torch.testing.assert_close(cpu_attention(qkv, scale, table, grid), cosine_attention_plain(qkv, scale, table, grid))
+
+
 def test_the_counter_of_operations_sees_the_kernel() -> None:
     grid = window_grid((8, 8), (4, 4), shifted=False)
     counts = []

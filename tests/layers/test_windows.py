@@ -38,10 +38,10 @@ def test_windows_are_the_cells_between_the_cuts(size: tuple[int, ...], window: t
         expected.setdefault(cell(position), []).append(position)
 
     found, row = [], 0
-    for kind in grid.kinds:
-        for _ in range(kind.windows):
-            found.append([tuple(map(int, p)) for p in tokens[row : row + kind.tokens].tolist()])
-            row += kind.tokens
+    for group in grid.groups:
+        for _ in range(group.windows):
+            found.append([tuple(map(int, p)) for p in tokens[row : row + group.tokens].tolist()])
+            row += group.tokens
     assert row == math.prod(size)
     assert sorted(found) == sorted(expected.values())
 
@@ -72,7 +72,7 @@ def test_bands_are_cut_into_the_same_windows(
     numbers = torch.arange(math.prod(size)).view(1, *size, 1)
 
     def windows(x: torch.Tensor, grid: WindowGrid) -> list[list[int]]:
-        runs = partition(x, grid).flatten().split([kind.tokens for kind in grid.kinds for _ in range(kind.windows)])
+        runs = partition(x, grid).flatten().split([group.tokens for group in grid.groups for _ in range(group.windows)])
         return [run.tolist() for run in runs]
 
     bands = grid.bands(tokens)
@@ -85,21 +85,21 @@ def test_bands_are_cut_into_the_same_windows(
 
 
 @pytest.mark.parametrize(
-    ("size", "window", "kinds"), [((16, 24), (8, 8), 4), ((16, 16, 16), (8, 8, 8), 8), ((8, 16), (8, 8), 2)]
+    ("size", "window", "groups"), [((16, 24), (8, 8), 4), ((16, 16, 16), (8, 8, 8), 8), ((8, 16), (8, 8), 2)]
 )
-def test_a_map_of_full_windows_has_two_kinds_per_shifted_axis(
-    size: tuple[int, ...], window: tuple[int, ...], kinds: int
+def test_a_map_of_full_windows_has_two_groups_per_shifted_axis(
+    size: tuple[int, ...], window: tuple[int, ...], groups: int
 ) -> None:
-    assert len(window_grid(size, window, shifted=True).kinds) == kinds
-    assert len(window_grid(size, window, shifted=False).kinds) == 1
+    assert len(window_grid(size, window, shifted=True).groups) == groups
+    assert len(window_grid(size, window, shifted=False).groups) == 1
 
 
 def test_a_batch_keeps_its_images_apart() -> None:
     grid = window_grid((9, 10), (4, 4), shifted=True)
     image = torch.arange(3.0)[:, None, None, None].expand(3, 9, 10, 1)
     row = 0
-    for kind in grid.kinds:
-        n = 3 * kind.windows * kind.tokens
-        windows = partition(image, grid)[row : row + n].view(-1, kind.tokens)
+    for group in grid.groups:
+        n = 3 * group.windows * group.tokens
+        windows = partition(image, grid)[row : row + n].view(-1, group.tokens)
         assert torch.equal(windows.amin(1), windows.amax(1))
         row += n
