@@ -21,7 +21,7 @@ STAMP := $(VENV)/installed$(subst /,-,$(TORCH_INDEX:https:%=%))
 
 install: $(STAMP)
 
-$(STAMP): $(wildcard requirements/*.txt) setup.py setup.cfg pyproject.toml
+$(STAMP): $(wildcard requirements/*.txt) setup.cfg setup.py pyproject.toml
 	@echo "$(VENV), $(PYTHON): usually 3 minutes, of which torch is most"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --quiet --constraint $(SET) setuptools wheel

@@ -68,7 +68,7 @@ class Facts:
     torch_cuda: str = ""
     """CUDA version of the torch build; empty for a CPU build."""
     cards: tuple[str, ...] = ()
-    """Names of the visible cards."""
+    """Names of the GPUs that torch sees."""
     gpu_present: bool = False
     """Whether the machine has an NVIDIA GPU, as its driver says; torch may see it or not."""
     repairs: tuple[str, ...] = ()
