@@ -14,7 +14,9 @@ def install_command(extra: str) -> str:
 
 def missing(what: str, error: ImportError, extra: str) -> str:
     """The line about something that did not import."""
+    # mmaction2's wheel asks for decord, which nothing here uses. ARM has no wheels of it, so the extra leaves both out.
+    on_arm = " (on ARM also pip install --no-deps mmaction2==1.2.0)" if error.name == "mmaction" else ""
     return (
-        f"{what} needs {error.name or 'a library'}, which does not import ({error}): {install_command(extra)}, "
+        f"{what} needs {error.name or 'a library'}, which does not import ({error}): {install_command(extra)}{on_arm}, "
         "or let swinv2 doctor find what is missing"
     )

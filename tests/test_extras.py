@@ -20,3 +20,12 @@ def test_the_line_about_a_missing_library() -> None:
     line = missing("the demo", ModuleNotFoundError("No module named 'mmdet'", name="mmdet"), "det")
     assert line.startswith("the demo needs mmdet, which does not import")
     assert "pip install 'swinv2_dense[det]'" in line
+
+
+def test_the_line_about_mmaction_says_what_pip_cannot_do_on_arm() -> None:
+    line = missing("this config", ModuleNotFoundError("No module named 'mmaction'", name="mmaction"), "video")
+    (pinned,) = [
+        row for row in (ROOT / "requirements/video.txt").read_text().splitlines() if row.startswith("mmaction2")
+    ]
+    assert f"pip install --no-deps {pinned.partition(';')[0]})" in line
+    assert "platform_machine" in pinned
