@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -74,18 +73,24 @@ class _Sampled(torch.autograd.Function):
 
 @contextmanager
 def known_shapes() -> Iterator[None]:
-    """Meanwhile, decoders of models on the meta device run."""
+    """Lets decoders of models on the meta device run while the block lasts."""
     from mmcv.ops import multi_scale_deform_attn
 
     def sampled(value: Tensor, _shapes: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
         return _Sampled.apply(value, locations, weights)
 
-    fast, every = torch.backends.mha.get_fastpath_enabled(), torch.fx.experimental._config
+    fast, options = torch.backends.mha.get_fastpath_enabled(), torch.fx.experimental._config
     with ExitStack() as stack:
-        stack.enter_context(patch.object(multi_scale_deform_attn, "multi_scale_deformable_attn_pytorch", sampled))
+        _replace(stack, multi_scale_deform_attn, "multi_scale_deformable_attn_pytorch", sampled)
         # Masks that hide everything are looked for: all of them are, as far as memory goes.
-        stack.enter_context(patch.object(every, "meta_nonzero_assume_all_nonzero", True))
+        _replace(stack, options, "meta_nonzero_assume_all_nonzero", True)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
-        torch.backends.mha.set_fastpath_enabled(False)  # a single operation, which nothing is known of
+        torch.backends.mha.set_fastpath_enabled(False)  # a single operation, whose memory is unknown
         stack.enter_context(_Known())
         yield
+
+
+def _replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
+    """Set an attribute until ``stack`` is closed."""
+    stack.callback(setattr, owner, name, getattr(owner, name))
+    setattr(owner, name, value)
