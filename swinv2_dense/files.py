@@ -41,6 +41,7 @@ __all__ = [
     "read_text",
     "remove",
     "remove_left_over",
+    "save_torch",
     "shown",
     "unfinished",
     "within",
@@ -201,9 +202,15 @@ def write_figure(path: PathLike, figure: Any, dpi: int) -> None:
 
 def write_torch(path: PathLike, content: Any) -> None:
     """Write what ``torch.save`` takes as a whole or not at all, without a copy in memory. Raises as :func:`writing`."""
+    with writing(path) as place:
+        save_torch(place, content)
+
+
+def save_torch(path: PathLike, content: Any) -> None:
+    """``torch.save`` to a file that is being written, whose errors are those of the file."""
     import torch
 
-    with writing(path) as place, place.open("wb") as file:
+    with Path(path).open("wb") as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:  # torch's writer, of what the file raised

@@ -13,7 +13,8 @@ from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from swinv2_dense.engine.runner.training_state import LAST
+from swinv2_dense.engine.runner.run_record import LAST, set_aside
+from swinv2_dense.engine.runner.training_state import RUN_ID
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import remove, remove_left_over, unfinished, write_text
 from swinv2_dense.registry import HOOKS
@@ -44,22 +45,44 @@ class SafeCheckpointHook(CheckpointHook):
     _saved_iter = -1
 
     def before_train(self, runner: Runner) -> None:
+        info = runner.message_hub.runtime_info
+        kept, outdated = (_steps(info.get(key)) for key in ("keep_ckpt_ids", _OUTDATED))
+        starts_new_run = getattr(runner, "starts_new_run", False)
+        if starts_new_run:  # what the run that it was resumed from wrote stays
+            kept, outdated = [], []
+        surplus = kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        if "keep_ckpt_ids" in info:  # mmengine's hook would remove what it names, whatever that is
+            runner.message_hub.update_info("keep_ckpt_ids", kept[len(surplus) :])
+        for key in [key for key in info if key.startswith("best_ckpt") and not isinstance(info[key], str)]:
+            runner.message_hub.update_info(key, None)
         super().before_train(runner)
         if not self._local or not is_main_process():
             return
         folder = Path(self.out_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        if starts_new_run:
+            self._set_others_aside(runner, folder)
         remove_left_over(folder, older_than=0)
         for left in folder.glob(unfinished(folder / "*.pth").name):  # by several processes that were killed
             remove(left)
-        for step in runner.message_hub.runtime_info.get(_OUTDATED, ()):
-            remove(folder / self.filename_tmpl.format(step))
+        for step in [*outdated, *surplus]:
+            _remove_checkpoint(folder, self.filename_tmpl.format(step))
         if self.interval > 0 or self.save_last:
             self._check_room(runner, folder)
 
     @property
     def _local(self) -> bool:
         return isinstance(self.file_backend, LocalBackend)
+
+    def _set_others_aside(self, runner: Runner, folder: Path) -> None:
+        """Checkpoints of other runs would be overwritten one by one, or taken for this one's."""
+        source = getattr(runner, "run", None) and runner.run.source
+        for place in {folder.resolve(): folder, Path(runner.work_dir).resolve(): Path(runner.work_dir)}.values():
+            if moved := set_aside(place, keep=source):
+                aside, names = moved
+                runner.logger.warning(
+                    f"{place} holds {len(names)} checkpoints of another run, such as {names[0]}: moved to {aside}"
+                )
 
     def _check_room(self, runner: Runner, folder: Path) -> None:
         needed, free = _checkpoint_bytes(runner, self.save_optimizer), shutil.disk_usage(folder).free
@@ -130,9 +153,9 @@ class SafeCheckpointHook(CheckpointHook):
             return problem
         self._saved_iter = meta["iter"]
         if is_main_process():
-            stale = [Path(self.out_dir, self.filename_tmpl.format(number)) for number in outdated]
-            for old in [*stale, *([] if interrupted else [Path(self.out_dir, _INTERRUPTED)])]:
-                remove(old)
+            stale = [self.filename_tmpl.format(number) for number in outdated]
+            for old in [*stale, *([] if interrupted else [_INTERRUPTED])]:
+                _remove_checkpoint(Path(self.out_dir), old)
         return None
 
     def _latest(self, runner: Runner) -> str | None:
@@ -158,9 +181,13 @@ class SafeCheckpointHook(CheckpointHook):
         better = self._best()
         self._set_best({key: path or before.get(key) for key, path in better.items()})
         for key, path in before.items():
-            if path and better.get(key) and path != better[key] and is_main_process():
-                remove(Path(path))
+            if not (path and better.get(key) and path != better[key] and is_main_process()):
+                continue
+            if _is_best_of(Path(path), Path(self.out_dir)):
+                remove(path)
                 runner.logger.info(f"The previous best checkpoint {path} is removed")
+            else:
+                runner.logger.info(f"The previous best checkpoint {path} is another run's and stays")
 
     def _best(self) -> dict[str, str | None]:
         """Path of the best checkpoint by metric."""
@@ -171,6 +198,26 @@ class SafeCheckpointHook(CheckpointHook):
             self.best_ckpt_path_dict = dict(paths)
         else:
             self.best_ckpt_path = paths[""]
+
+
+def _steps(saved: Any) -> list[int]:
+    """Iterations or epochs as a checkpoint lists them. Whatever else it has there would become part of a path."""
+    return [step for step in saved if type(step) is int and step >= 0] if isinstance(saved, (list, tuple)) else []
+
+
+def _remove_checkpoint(folder: Path, name: str) -> None:
+    """Remove a checkpoint directly in a folder: a file, or a folder of the parts that DeepSpeed's processes wrote."""
+    path = folder / name
+    if path.parent != folder:
+        return
+    if path.is_file() or (path.is_dir() and (path / RUN_ID).is_file()):
+        remove(path)
+
+
+def _is_best_of(path: Path, folder: Path) -> bool:
+    """Whether it is a file as this hook writes the best weights to, directly in a folder."""
+    named = path.name.startswith("best_") and path.suffix == ".pth"
+    return named and path.is_file() and path.parent.resolve() == folder.resolve()
 
 
 def _checkpoint_bytes(runner: Runner, with_optimizer: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.engine.runner.resumable import ResumableMixin
+from swinv2_dense.engine.runner.resumed_settings import following_config, loading_state
 from swinv2_dense.engine.runner.training_state import read_training_state
 from swinv2_dense.errors import UserError
 
@@ -85,7 +87,10 @@ class DenseRunner(ResumableMixin, OwnWeightsMixin, Runner):
 
     def resume(self, filename: str, *args: Any, map_location: Any = "cpu", **options: Any) -> None:
         """mmengine's, which puts weights and optimizer on the device a second time while it reads them."""
-        super().resume(filename, *args, map_location=map_location, **options)
+        follows_config = self.follows_config()
+        options |= {"resume_param_scheduler": not follows_config}
+        with following_config(self) if follows_config else nullcontext(), loading_state(filename):
+            super().resume(filename, *args, map_location=map_location, **options)
 
     def test(self) -> dict[str, float]:
         self._testing = True

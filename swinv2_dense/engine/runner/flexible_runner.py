@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import FlexibleRunner
 
 from swinv2_dense.engine.runner.dense_runner import OwnWeightsMixin, join_on_cpu
+from swinv2_dense.engine.runner.plain_state import pack_history, to_plain_data, unpack_history
 from swinv2_dense.engine.runner.resumable import ResumableMixin
+from swinv2_dense.engine.runner.resumed_settings import following_config, loading_state
+from swinv2_dense.engine.runner.training_state import RUN_ID
 from swinv2_dense.files import publish, unfinished
 
 __all__ = ["DenseFlexibleRunner"]
@@ -60,21 +64,24 @@ class DenseFlexibleRunner(ResumableMixin, OwnWeightsMixin, FlexibleRunner):
             "meta": self._meta(options.get("meta") or {}, options.get("by_epoch", True)),
             "message_hub": self.message_hub.state_dict(),
         }
-        self.strategy.save_checkpoint(str(unfinished(path)), extra_ckpt=state)
+        self.strategy.save_checkpoint(str(unfinished(path)), extra_ckpt=to_plain_data(pack_history(state))[0])
         barrier()  # every process writes a part
         if is_main_process():
+            (unfinished(path) / RUN_ID).write_text(self.run.id)
             publish(path)
 
     def resume(self, filename: str, *_: Any, **__: Any) -> None:
         if self._deepspeed:
-            state = self.strategy.resume(filename)
+            state = unpack_history(self.strategy.resume(filename))
             self.set_progress(state)
             return
+        follows_config = self.follows_config()
         state = self.load_checkpoint(filename)
-        self.strategy.load_optim_state_dict(state["optimizer"])
-        if "param_schedulers" in state:
-            self.strategy.load_scheduler_state_dict(state["param_schedulers"])
-        self.set_progress(state)
+        with following_config(self) if follows_config else nullcontext(), loading_state(filename):
+            self.strategy.load_optim_state_dict(state["optimizer"])
+            if "param_schedulers" in state and not follows_config:
+                self.strategy.load_scheduler_state_dict(state["param_schedulers"])
+            self.set_progress(state)
 
     def set_progress(self, state: dict[str, Any]) -> None:
         """Take counters and log from a checkpoint."""

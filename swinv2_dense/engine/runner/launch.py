@@ -56,6 +56,7 @@ def train(
         if fast_dev_run < 1:
             raise UserError(f"--fast-dev-run {fast_dev_run}: give a number of iterations from 1 on")
         fast.shorten(cfg, fast_dev_run)
+    _fit_loaders(cfg)
     preflight.check(cfg, ("train", "val") if fast_dev_run is None else ("train", "val", "test"))
     _warn(changed)
     runner = runner_for(cfg).from_cfg(cfg)
@@ -84,6 +85,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
         raise UserError("the config has no test_dataloader and test_cfg: there is nothing to test on")
     cfg.update(load_from=checkpoint, resume=False)
     preflight.check_checkpoint(checkpoint, "the path of the weights to test")
+    _fit_loaders(cfg)
     preflight.check(cfg, ("test",))
     _warn(_as_trained(cfg, checkpoint))
     runner = DenseRunner.from_cfg(cfg)
@@ -103,6 +105,15 @@ def _as_trained(cfg: Config, checkpoint: str) -> str | None:
         return None
     preflight.drop_semantic_branch(cfg.model)
     return f"{checkpoint} was trained without the semantic branch: testing without it"
+
+
+def _fit_loaders(cfg: Config) -> None:
+    """Without workers there are none to persist or to prefetch, which torch refuses instead of ignoring."""
+    for split in ("train", "val", "test"):
+        loader = cfg.get(f"{split}_dataloader")
+        if isinstance(loader, dict) and not loader.get("num_workers"):
+            loader.pop("persistent_workers", None)
+            loader.pop("prefetch_factor", None)
 
 
 def _warn(line: str | None) -> None:

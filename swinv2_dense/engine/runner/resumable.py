@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,24 @@ from mmengine.config import ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend, join_path
-from mmengine.runner import BaseLoop, save_checkpoint
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, save_checkpoint
 from mmengine.utils import apply_to
 
 from swinv2_dense.engine.hooks.preemption_hook import PreemptionHook
 from swinv2_dense.engine.hooks.randomness_hook import reproducible, with_reader_init
-from swinv2_dense.engine.runner.training_state import check_whole, choose, read_training_state
+from swinv2_dense.engine.runner.resumed_settings import check_progress, differences, settings_of, table
+from swinv2_dense.engine.runner.run_record import RunRecord, held, new_record, read_record, write_record
+from swinv2_dense.engine.runner.training_state import (
+    RUN_ID,
+    candidates,
+    check_whole,
+    choose,
+    newest_iteration,
+    read_training_state,
+    run_of_folder,
+    write_training_state,
+)
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import write_torch
 
 __all__ = ["ResumableMixin"]
 
@@ -37,6 +48,10 @@ class ResumableMixin:
     _val_dataloader: Any
     _resume: Any
     _load_from: str | None
+    run: RunRecord  # set when training begins
+    starts_new_run = True
+    _left_out_reported = False
+    _saved_settings: Any = None
 
     def set_seed(self, seed: int) -> None:
         """Make ``seed`` the run's."""
@@ -80,26 +95,35 @@ class ResumableMixin:
         return super().build_val_loop(loop)  # type: ignore[misc]
 
     def train(self) -> Any:
+        with ExitStack() as stack:
+            self._begin(stack)
+            return self._train()
+
+    def _train(self) -> Any:
         this: Any = self
-        if self._resume:
-            self._settle_resuming()
         preemption = next((hook for hook in this.hooks if isinstance(hook, PreemptionHook)), None)
         with nullcontext() if preemption is None else preemption.listening():
             return super().train()  # type: ignore[misc]
 
-    def _settle_resuming(self) -> None:
-        """What to resume from, and its seed: found by the first process for all, before the data are shuffled."""
+    def _begin(self, stack: ExitStack) -> None:
+        """Which run this is, what to resume from, and its seed: found by the first process for all, before the data are
+        shuffled. It holds the work dir until ``stack`` ends."""
         this: Any = self
         found: list[Any] = [None]
         if is_main_process():
             try:
-                found = [_to_resume_from(self._load_from, this.work_dir)]
+                stack.enter_context(held(this.work_dir))
+                found = [_Start.of(this.work_dir, bool(self._resume), self._load_from)]
             except UserError as error:
                 found = [error]
         broadcast_object_list(found)
         if isinstance(found[0], UserError):
             raise found[0]
-        self._load_from, seed = found[0]
+        start: _Start = found[0]
+        self.run, self.starts_new_run = start.run, start.is_new
+        if not self._resume:
+            return
+        self._load_from, seed, self._saved_settings = start.source, start.seed, start.settings
         self._resume = True
         configured = this._randomness_cfg.get("seed")
         if seed is not None and seed != configured:
@@ -108,6 +132,26 @@ class ResumableMixin:
                     f"the run that is resumed had seed {seed}, which replaces randomness.seed={configured}"
                 )
             self.set_seed(seed)
+
+    def follows_config(self) -> bool:
+        """Whether the run that is resumed had other settings, which are then shown; to be asked in all processes.
+
+        Raises:
+            UserError: another optimizer.
+        """
+        this: Any = self
+        found = differences(self._saved_settings, settings_of(this))
+        if found:
+            this.logger.warning(table(found))
+        return bool(found)
+
+    def load_or_resume(self) -> None:
+        this: Any = self
+        super().load_or_resume()  # type: ignore[misc]
+        if self._resume:
+            by_epoch = isinstance(this.train_loop, EpochBasedTrainLoop)
+            done, wanted = (this.epoch, this.max_epochs) if by_epoch else (this.iter, this.max_iters)
+            check_progress(done, wanted, "epochs" if by_epoch else "iters")
 
     def save_checkpoint(
         self,
@@ -138,7 +182,10 @@ class ResumableMixin:
         state = {**state, **_on_cpu({key: state[key] for key in ("state_dict", "optimizer") if key in state})}
         path = join_path(out_dir, filename, backend_args=backend_args)
         if isinstance(get_file_backend(path, backend_args=backend_args), LocalBackend):
-            write_torch(path, state)
+            left_out = write_training_state(path, state)
+            if left_out and not self._left_out_reported:
+                self._left_out_reported = True
+                this.logger.warning(f"checkpoints hold data alone: {', '.join(left_out[:5])} left out")
         else:
             save_checkpoint(state, path, file_client_args=file_client_args, backend_args=backend_args)
 
@@ -153,6 +200,8 @@ class ResumableMixin:
             **given,
             "cfg": this.cfg.pretty_text,
             "seed": this.seed,
+            RUN_ID: self.run.id,
+            "settings": settings_of(this),
             "experiment_name": this.experiment_name,
             "time": time.strftime("%Y%m%d_%H%M%S", time.localtime()),
             "mmengine_version": mmengine.__version__,
@@ -160,15 +209,68 @@ class ResumableMixin:
         }
 
 
-def _to_resume_from(source: str | None, work_dir: str) -> tuple[str, int | None]:
-    """Path of a whole checkpoint and the seed of its run."""
-    if source is None:
-        source = str(choose(work_dir))
-    elif Path(source).is_file():
-        check_whole(source)
-    if Path(source).is_dir():  # of several processes' parts, which the strategy that wrote them reads
-        return source, None
-    return source, read_training_state(source, mmap=True)["meta"].get("seed")
+@dataclass(frozen=True)
+class _Start:
+    """``source``: the checkpoint that is resumed from, an intact one, with its run's ``seed``. ``is_new``: whether the
+    run leaves what is in the work dir to others."""
+
+    run: RunRecord
+    source: str | None = None
+    seed: int | None = None
+    is_new: bool = True
+    settings: Any = None
+
+    @classmethod
+    def of(cls, work_dir: str, resume: bool, source: str | None) -> _Start:
+        """Find out, and note it in the work dir."""
+        if not resume:
+            start = cls(new_record())
+        elif source is None:
+            start = cls._of_latest(work_dir)
+        else:
+            start = cls._of_named(work_dir, source)
+        write_record(work_dir, start.run)
+        return start
+
+    @classmethod
+    def _of_latest(cls, work_dir: str) -> _Start:
+        path = choose(work_dir)
+        meta = _about(path)
+        record = read_record(work_dir)
+        if record is None:
+            record = new_record(str(path)) if meta.run is None else RunRecord(meta.run)
+        return cls(record, str(path), meta.seed, is_new=False, settings=meta.settings)
+
+    @classmethod
+    def _of_named(cls, work_dir: str, source: str) -> _Start:
+        """A checkpoint of this work dir's run, if it is its newest, continues it; any other begins a run of its own."""
+        path = Path(source)
+        if path.is_file():
+            check_whole(path)
+        meta = _about(path)
+        record, is_new = read_record(work_dir), False
+        if record is None and path.resolve() in [p.resolve() for p in candidates(work_dir)]:
+            record = RunRecord(meta.run) if meta.run else new_record(source)
+        elif record is None or meta.run != record.id or newest_iteration(work_dir, record.id) > meta.iteration:
+            record, is_new = new_record(str(path.absolute())), True
+        return cls(record, source, meta.seed, is_new, meta.settings)
+
+
+@dataclass(frozen=True)
+class _Meta:
+    run: str | None
+    seed: int | None = None
+    iteration: int = 1 << 62
+    settings: Any = None
+
+
+def _about(path: Path) -> _Meta:
+    """What a checkpoint says of its run. A folder of several processes' parts is read by the strategy that wrote it,
+    and is taken for the newest."""
+    if path.is_dir():
+        return _Meta(run_of_folder(path))
+    meta = read_training_state(str(path), mmap=True)["meta"]
+    return _Meta(meta.get(RUN_ID), meta.get("seed"), meta.get("iter", 0), meta.get("settings"))
 
 
 def _states(schedulers: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,24 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
 
+from swinv2_dense.engine.runner.plain_state import pack_history, to_plain_data, unpack_history
+from swinv2_dense.engine.runner.run_record import LAST, read_record
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import open_regular, read_text, save_torch, shown, writing
 
 __all__ = [
-    "LAST",
+    "RUN_ID",
     "candidates",
     "check_whole",
     "choose",
+    "newest_iteration",
     "read_training_state",
+    "run_of_folder",
+    "write_training_state",
 ]
 
-LAST = "last_checkpoint"  # mmengine's: a file with the path of the latest checkpoint
+RUN_ID = "run_id"  # in a checkpoint's meta; a file in those that are folders
+_LONGEST_NAME = 1 << 14  # bytes of a file that holds one name
 
 
 def candidates(work_dir: str | os.PathLike[str]) -> list[Path]:
@@ -32,51 +40,118 @@ def candidates(work_dir: str | os.PathLike[str]) -> list[Path]:
     named = _named_last(work_dir)
     if named is not None:
         folders.append(named.parent)
-    found = {path.resolve(): path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.pth"))}
+    found = {
+        path.resolve(): path for folder in folders if os.path.isdir(folder) for path in sorted(folder.glob("*.pth"))
+    }
     return [path for path in found.values() if not path.name.startswith(".")]
 
 
 def _named_last(work_dir: str | os.PathLike[str]) -> Path | None:
+    """What ``last_checkpoint`` names, if it names something."""
     file = Path(work_dir, LAST)
-    name = file.read_text().strip() if file.is_file() else ""
+    if not os.path.lexists(file):
+        return None
+    try:
+        name = read_text(file, at_most=_LONGEST_NAME).strip()
+    except UserError as error:
+        _warn(f"{error}; it is ignored")
+        return None
+    if not name.isprintable():
+        _warn(f"{file} is damaged; it is ignored")
+        return None
     return Path(name) if name else None
 
 
 def choose(work_dir: str | os.PathLike[str]) -> Path:
-    """The checkpoint to go on from: the latest of a run that is whole. A later one that is not is told and left.
+    """The checkpoint to resume from: the newest intact one of the run that was started last in ``work_dir``.
 
-    Checkpoints that several processes wrote as a folder are taken from ``last_checkpoint`` and not looked into.
+    Newest is by iteration, as clocks are set back. Damaged newer ones are reported and skipped. Checkpoints that
+    several processes wrote as a folder are taken from ``last_checkpoint`` and not looked into.
 
     Raises:
         UserError: there is none.
     """
-    named = _named_last(work_dir)
-    found = candidates(work_dir)
-    files = [path for path in found if path.is_file()]
-    if named is not None and named.is_dir():
+    record, named = read_record(work_dir), _named_last(work_dir)
+    if named is not None and os.path.isdir(named) and (record is None or record.id == run_of_folder(named)):
         return named
-    if named is not None and named not in found:
-        _warn(f"{Path(work_dir, LAST)} names {named}, which is not there")
-    dated: list[tuple[tuple[str, int], Path]] = []
-    for path in files:
+    found = candidates(work_dir)
+    if named is not None and not os.path.exists(named):
+        _warn(f"{Path(work_dir, LAST)} names {shown(named)}, which is not there")
+    states = list(_states(path for path in found if path.is_file()))
+    if record is None:
+        states = _of_latest_run(states, named)
+    else:
+        others = [state for state in states if state.run != record.id]
+        states = [state for state in states if state.run == record.id]
+        if record.source is not None and not states:
+            return _intact(Path(record.source))
+        if others and not states:
+            raise UserError(
+                f"--resume: the run that was started last in {work_dir} has no checkpoint yet: leave --resume out to "
+                f"start anew, or name a checkpoint of another run, --resume {max(others, key=_iteration).path}"
+            )
+    for state in sorted(states, key=_iteration, reverse=True):
         try:
-            meta = read_training_state(str(path), mmap=True)["meta"]
-            dated.append(((str(meta.get("time", "")), int(meta.get("iter", 0))), path))
-        except NotTrainingStateError:
-            continue  # weights alone, such as the best ones: nothing to go on from
-        except UserError as error:
-            _warn(f"{error}; it is left out")
-    for _, path in sorted(dated, reverse=True):
-        try:
-            check_whole(path)
+            return _intact(state.path)
         except UserError as error:
             _warn(f"{error}; the one before it is taken")
-        else:
-            return path
     raise UserError(
         f"--resume: {work_dir} holds no whole checkpoint to resume from: leave --resume out to start anew, or name "
         "the checkpoint, --resume PATH"
     )
+
+
+@dataclass(frozen=True)
+class _State:
+    path: Path
+    run: str | None
+    iteration: int
+
+
+def _iteration(state: _State) -> int:
+    return state.iteration
+
+
+def _states(paths: Iterable[Path]) -> Iterator[_State]:
+    """What the files that can be read say of themselves; others are reported."""
+    for path in paths:
+        try:
+            meta = read_training_state(str(path), mmap=True)["meta"]
+            yield _State(path, meta.get("run_id"), meta.get("iter", 0))
+        except NotTrainingStateError:
+            continue  # weights alone, such as the best ones: nothing to resume from
+        except UserError as error:
+            _warn(f"{error}; it is left out")
+
+
+def _of_latest_run(states: list[_State], named: Path | None) -> list[_State]:
+    """Of checkpoints in a folder that does not say whose they are: those of the run of the one named last, else of the
+    one written last."""
+    runs = {state.path.resolve(): state.run for state in states}
+    if named is not None and named.resolve() in runs:
+        run = runs[named.resolve()]
+    elif states:
+        run = max(states, key=lambda state: state.path.stat().st_mtime).run
+    return [state for state in states if state.run == run]
+
+
+def newest_iteration(work_dir: str | os.PathLike[str], run: str) -> int:
+    """The iteration of a run's newest checkpoint in a folder, -1 if there is none."""
+    states = _states(path for path in candidates(work_dir) if path.is_file())
+    return max((state.iteration for state in states if state.run == run), default=-1)
+
+
+def run_of_folder(path: Path) -> str | None:
+    """The id of the run that wrote a checkpoint as a folder."""
+    try:
+        return read_text(path / RUN_ID, at_most=_LONGEST_NAME).strip()
+    except UserError:
+        return None
+
+
+def _intact(path: Path) -> Path:
+    check_whole(path)
+    return path
 
 
 def check_whole(path: str | os.PathLike[str]) -> None:
@@ -120,6 +195,7 @@ def read_training_state(path: str, map_location: Any = "cpu", mmap: bool = False
     Raises:
         UserError: not such a file, truncated, or with code in it (which is not run).
     """
+    open_regular(path, "checkpoint").close()  # a named pipe would be waited for
     _compare_checksums(path, lambda name: name.endswith("/data.pkl"))  # before anything in it is believed
     try:
         with torch.serialization.safe_globals(_types_in_training_state()):
@@ -135,9 +211,35 @@ def read_training_state(path: str, map_location: Any = "cpu", mmap: bool = False
             f"cannot resume from {path}: it holds weights alone; start from them by load_from={path}"
         )
     meta = state["meta"]
-    if not isinstance(meta, dict) or not all(isinstance(meta.get(key, 0), int) for key in ("epoch", "iter")):
-        raise UserError(f"cannot resume from {path}: it is damaged (its meta says {str(meta)[:60]!r})")
-    return state
+    if not isinstance(meta, dict) or not all(_is_count(meta.get(key, 0)) for key in ("epoch", "iter")):
+        raise UserError(f"cannot resume from {path}: it is damaged (its meta says {shown(meta, 60)!r})")
+    if not isinstance(meta.get(RUN_ID), (str, type(None))):
+        raise UserError(f"cannot resume from {path}: it is damaged (its {RUN_ID} is no text)")
+    try:
+        return unpack_history(state)
+    except (TypeError, LookupError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(f"cannot resume from {path}: it is damaged (its log cannot be read)") from error
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def write_training_state(path: str | os.PathLike[str], state: dict[str, Any]) -> list[str]:
+    """Write a checkpoint as plain data, as a whole or not at all, once it is seen to be readable.
+
+    Returns:
+        where what is no data was left out, such as ``param_schedulers.0.anneal_func``.
+
+    Raises:
+        CannotWriteError: no room, or no right.
+    """
+    plain, left_out = to_plain_data(pack_history(state))
+    with writing(path) as place:
+        save_torch(place, plain)
+        if {"state_dict", "optimizer", "message_hub", "meta"} <= set(plain):
+            read_training_state(str(place), mmap=True)
+    return left_out
 
 
 def _types_in_training_state() -> list[Callable | tuple[Callable, str]]:

@@ -8,6 +8,8 @@ import functools
 import os
 import resource
 import shutil
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -227,3 +229,33 @@ class Full(Diary):
 
     def before_train(self, runner: Any) -> None:
         shutil.disk_usage = lambda path: SimpleNamespace(free=1000)
+
+
+def test_fresh_run_keeps_what_another_left_and_resumes_itself_alone(tmp_path: Path, folder: Path) -> None:
+    other = Run(tmp_path, folder)
+    assert other.start()[0] == 0
+    other.diary.unlink()
+    again = Run(tmp_path, folder)
+    status, output = again.start((INTERVAL - 1, kill_self))
+    assert status == -9
+    assert f"moved to {again.work_dir / 'previous_1'}" in output
+    status, output = run(config(again.work_dir, resume=True))
+    assert status == 1 and "holds no checkpoint to resume from" in output  # not another run's, with success
+    assert (again.work_dir / "previous_1" / f"iter_{ITERATIONS}.pth").is_file()
+
+
+def test_second_run_in_one_work_dir_is_refused(tmp_path: Path, folder: Path) -> None:
+    first = Run(tmp_path, folder, workers=2)
+    second = functools.partial(_start_second, first.work_dir, tmp_path / "second.txt")
+    assert first.start((INTERVAL + 1, second))[0] == 0
+    line = (tmp_path / "second.txt").read_text().splitlines()[-1]
+    assert line.startswith(f"error: work_dir {first.work_dir} is in use by process ")
+    assert read_diary(first.diary) == first.reference
+
+
+def _start_second(work_dir: Path, output: Path) -> None:
+    held = "from swinv2_dense.engine.runner.run_record import held\nimport sys\nwith held(sys.argv[1]): pass"
+    program = f"from swinv2_dense.cli import common\ndef main():\n    {held.replace(chr(10), chr(10) + '    ')}\n"
+    program += "sys_exit = common.run(main)\n"
+    with output.open("w") as file:
+        subprocess.run([sys.executable, "-c", program, str(work_dir)], stderr=file, check=False)
