@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,11 +46,12 @@ def test_compiles_once(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     library = native.library()
     assert library is not None and library.answer() == 42
     assert "compiling" in capsys.readouterr().err
-    (built,) = cache.iterdir()
+    built = sorted(cache.iterdir())
+    assert [path.suffix for path in built] == [".sha256", ".so", ""] and built[2].name == "lock"
     native.library.cache_clear()
     monkeypatch.setattr(native, "_compile", lambda *_: pytest.fail("compiled again"))
     assert native.library() is not None
-    assert [built] == list(cache.iterdir())
+    assert built == sorted(cache.iterdir())
 
 
 @pytest.mark.parametrize("name", ["kernel.cpp", "vectors.h"])
@@ -94,7 +99,7 @@ def test_without_a_compiler_attention_is_torchs_and_says_so(
         out = run()
     assert len(caught) == 1
     assert "\n" not in str(caught[0].message)
-    assert not cache.exists() or not list(cache.iterdir())
+    assert not cache.exists() or [path.name for path in cache.iterdir() if path.name != "lock"] == []
     monkeypatch.undo()
     native.library.cache_clear()
     torch.testing.assert_close(run(), out, rtol=1e-4, atol=1e-5)
@@ -116,10 +121,89 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(cache: Path, monkeypatch
     assert native.library() is not None
 
 
-def test_a_damaged_library_is_compiled_again(cache: Path) -> None:
-    compiler = native._compiler()
-    damaged = cache / f"{native._digest(compiler)}.so"
-    cache.mkdir(parents=True)
-    damaged.write_bytes(b"")
+def cached(cache: Path) -> Path:
+    return cache / f"{native._digest(native._compiler())}.so"
+
+
+def plant(path: Path, trace: Path) -> None:
+    """A library that runs code when it is loaded."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = path.with_suffix(".planted.cpp")
+    source.write_text(f'#include <cstdio>\n__attribute__((constructor)) void f() {{ fopen("{trace}", "w"); }}')
+    subprocess.run([*native._compiler(), "-shared", "-fPIC", str(source), "-o", str(path)], check=True)
+    source.unlink()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut off", "a byte", "zeros", "a folder", "no checksum", "odd checksum"])
+def test_a_damaged_library_is_compiled_again(cache: Path, damage: str) -> None:
     assert native.library() is not None
-    assert damaged.stat().st_size > 0
+    path = cached(cache)
+    content = path.read_bytes()
+    changed = {"empty": b"", "cut off": content[: len(content) // 2], "zeros": bytes(len(content))}
+    changed["a byte"] = content[:2000] + bytes([content[2000] ^ 1]) + content[2001:]
+    path.unlink()  # not written over: this process has it loaded
+    if damage == "a folder":
+        path.mkdir()
+        native.library.cache_clear()
+        library = native.library()
+        assert library is not None and library.answer() == 42
+        return
+    path.write_bytes(changed.get(damage, content))
+    if damage == "no checksum":
+        path.with_suffix(".sha256").unlink()
+    if damage == "odd checksum":
+        path.with_suffix(".sha256").write_bytes(b"\xff\x00" * 9000)
+    native.library.cache_clear()
+    library = native.library()
+    assert library is not None and library.answer() == 42
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("where", ["cache", "above"])
+def test_what_others_may_have_written_is_not_loaded(
+    cache: Path, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(cached(cache), tmp_path / "trace")
+    content = cached(cache).read_bytes()
+    cached(cache).with_suffix(".sha256").write_text(hashlib.sha256(content).hexdigest())
+    if where == "cache":
+        cached(cache).chmod(0o666)
+    else:
+        tmp_path.chmod(0o777)
+    library = native.library()
+    assert library is not None and library.answer() == 42
+    assert not (tmp_path / "trace").exists()
+    said = capsys.readouterr().err
+    assert ("are not kept" in said and "can be changed by others" in said) == (where == "above")
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives files away")
+def test_a_library_of_somebody_else_is_not_loaded(cache: Path, tmp_path: Path) -> None:
+    plant(cached(cache), tmp_path / "trace")
+    cached(cache).with_suffix(".sha256").write_text(hashlib.sha256(cached(cache).read_bytes()).hexdigest())
+    os.chown(cached(cache), 12345, 12345)
+    library = native.library()
+    assert library is not None and library.answer() == 42
+    assert not (tmp_path / "trace").exists()
+
+
+def test_starts_at_once_compile_once(cache: Path, tmp_path: Path) -> None:
+    program = (
+        "import pathlib, sys\nfrom swinv2_dense.cpu import native\n"
+        "native.FOLDER = pathlib.Path(sys.argv[1])\nprint(native.library().answer())"
+    )
+    command = [sys.executable, "-c", program, str(native.FOLDER)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [process.communicate() for process in started]
+    assert [out for out, _ in outputs] == ["42\n"] * 3
+    assert sum("compiling" in said for _, said in outputs) == 1
+
+
+def test_a_compiler_that_hangs_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiler = tmp_path / "compiler"
+    compiler.write_text("#!/bin/sh\nsleep 100 &\nsleep 100\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(native, "_PATIENCE", 0.3)
+    with pytest.warns(RuntimeWarning, match=r"was given up after 0\.3 s"):
+        assert native.library() is None
