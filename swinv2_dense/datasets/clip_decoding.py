@@ -22,6 +22,9 @@ except ImportError as error:
 
 __all__ = ["ClipReader", "DecodeClip", "OpenClip"]
 
+# A title in another encoding than UTF-8 is no reason to refuse a clip; PyAV 19 never does, and has no such option.
+_ANY_TEXT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+
 
 class ClipReader:
     """The frames of one clip by their place in it, as a full decoding would give them.
@@ -83,7 +86,7 @@ class ClipReader:
     def _open(self) -> None:
         try:
             file = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source
-            self._container = av.open(file, "r", metadata_errors="ignore")
+            self._container = av.open(file, "r", **_ANY_TEXT)
         except av.error.FFmpegError as error:
             if isinstance(error, OSError):
                 raise

@@ -100,6 +100,21 @@ def test_bytes_are_read_like_a_file(clip: Path) -> None:
     assert np.array_equal(ClipReader(clip.read_bytes()).read([9])[0], everything(clip)[9])
 
 
+def test_a_title_that_is_not_utf8_does_no_harm(clip: Path, tmp_path: Path) -> None:
+    path = tmp_path / "titled.mp4"
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        target.metadata["title"] = "title of the clip"
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    raw = path.read_bytes()
+    assert b"title of the clip" in raw
+    path.write_bytes(raw.replace(b"title of the clip", b"title of \xff\xfe clip"[:17].ljust(17)))
+    assert len(ClipReader(str(path))) == FRAMES
+
+
 def test_transforms(clip: Path) -> None:
     results = OpenClip(threads=2)({"filename": str(clip)})
     assert results["total_frames"] == FRAMES
