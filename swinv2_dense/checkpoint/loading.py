@@ -15,6 +15,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from swinv2_dense.checkpoint.imagenet_rows import CLASSES_1K, CLASSES_22K, rows_of_1k
 from swinv2_dense.checkpoint.inflation import inflate
 from swinv2_dense.checkpoint.publishers import HEADS, Weights, from_authors, identify, to_authors
 from swinv2_dense.checkpoint.reading import Checkpoint, Source, read, unwrap
@@ -269,15 +270,25 @@ def _rest(model: nn.Module, weights: Weights, prefix: str, report: LoadReport) -
         names = ([key] if whole else []) + HEADS.get(weights.head_keys.get(key, ""), [])
         if place := next((name for name in names if name in places), None):
             origins[place] = key
-    fits = {p: key for p, key in origins.items() if places[p].shape == weights.other[key].shape}
+    values = {place: _rows(weights.other[key], places[place], place) for place, key in origins.items()}
+    fits = {place: value for place, value in values.items() if places[place].shape == value.shape}
     report.loaded += fits
     wanted = places if whole and fits else [name for names in HEADS.values() for name in names if name in places]
     report.missing += [place for place in wanted if place not in fits]
     kept = {kind: [key for key in keys if key not in origins.values()] for kind, keys in report.dropped.items()}
-    kept["of another shape"] = [
-        f"{key} {tuple(weights.other[key].shape)} for {tuple(places[place].shape)}"
-        for place, key in origins.items()
-        if place not in fits
+    shapes = [(p, key, tuple(weights.other[key].shape), tuple(places[p].shape)) for p, key in origins.items()]
+    kept["of another shape"] = [f"{key} {theirs} for {ours}" for p, key, theirs, ours in shapes if p not in fits]
+    kept["rows of ImageNet-22K beyond the 1,000 classes"] = [
+        f"{key} {theirs}, kept {ours}" for p, key, theirs, ours in shapes if p in fits and theirs != ours
     ]
     report.dropped = {kind: keys for kind, keys in kept.items() if keys}
-    return {place: weights.other[key] for place, key in fits.items()}
+    return fits
+
+
+def _rows(value: Tensor, place: Tensor, name: str) -> Tensor:
+    """A head for 22K classes that comes into a place for 1,000 brings these classes' rows; else the value as it is."""
+    heads = {name for names in HEADS.values() for name in names}
+    shapes = (tuple(value.shape), (CLASSES_22K, *place.shape[1:]))
+    if name in heads and len(place) == CLASSES_1K and shapes[0] == shapes[1]:
+        return rows_of_1k(value)
+    return value

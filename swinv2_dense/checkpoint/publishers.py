@@ -2,7 +2,8 @@
 
 The names in the middle are those of the authors' release, which are also ours but for the norms: the authors' ``norm``
 is our ``norm{i}`` of the last stage, and only ours has norms of the earlier ones. A publisher's table lists what it
-calls differently. ``{s}`` is a stage, ``{b}`` a block of it, ``{t}`` the stage after ``{s}``.
+calls differently. ``{s}`` is a stage, ``{b}`` a block of it, ``{t}`` the stage after ``{s}``; torchvision counts blocks
+and patch merging in one row, ``{o}`` = 2s + 1 and ``{e}`` = 2s + 2.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from swinv2_dense.errors import UserError
 
 __all__ = ["HEADS", "PUBLISHERS", "Weights", "from_authors", "identify", "to_authors"]
 
-PUBLISHERS = ("microsoft", "timm", "huggingface", "mmpretrain", "simmim", "ours")
+PUBLISHERS = ("microsoft", "timm", "huggingface", "mmpretrain", "torchvision", "simmim", "ours")
 
 _BLOCK = "layers.{s}.blocks.{b}"
 _NAMES = (
@@ -76,12 +77,22 @@ _MMPRETRAIN = {
     "layers.{s}.downsample.reduction": "stages.{t}.downsample.reduction",
     "layers.{s}.downsample.norm": "stages.{t}.downsample.norm",
 }
+_TORCHVISION = {
+    "patch_embed.proj": "features.0.0",
+    "patch_embed.norm": "features.0.2",
+    **{n: n.replace(_BLOCK, "features.{o}.{b}") for n in (*_NAMES, *_BUFFERS) if n.startswith(_BLOCK)},
+    f"{_BLOCK}.mlp.fc1": "features.{o}.{b}.mlp.0",
+    f"{_BLOCK}.mlp.fc2": "features.{o}.{b}.mlp.3",
+    "layers.{s}.downsample.reduction": "features.{e}.reduction",
+    "layers.{s}.downsample.norm": "features.{e}.norm",
+}
 _OURS = {"layers.{s}.pretrained_window_size": "layers.{s}.pretrained_window_size"}
 _TABLES: dict[str, dict[str, str]] = {
     "microsoft": {},
     "timm": _TIMM,
     "huggingface": _HUGGINGFACE,
     "mmpretrain": _MMPRETRAIN,
+    "torchvision": _TORCHVISION,
     "simmim": {},
     "ours": _OURS,
 }
@@ -134,6 +145,7 @@ def identify(state_dict: Mapping[str, object], prefer: str = "") -> tuple[str, s
     """
     stems = {"patch_embed.proj": "layers.", "patch_embed.projection": "stages."}
     stems["embeddings.patch_embeddings.projection"] = "encoder.layers."
+    stems["features.0.0"] = "features."
     found: dict[str, str] = {}
     for key in state_dict:
         for stem, stages in stems.items():
@@ -162,7 +174,7 @@ def _is_meta_network(name: str) -> bool:
 
 def _family(names: set[str], stem: str, prefix: str) -> str:
     if stem != "patch_embed.proj":
-        return "mmpretrain" if stem == "patch_embed.projection" else "huggingface"
+        return {"patch_embed.projection": "mmpretrain", "features.0.0": "torchvision"}.get(stem, "huggingface")
     if "mask_token" in names or prefix == "encoder.":
         return "simmim"
     if "layers.0.pretrained_window_size" in names or any(re.match(r"norm\d", n) for n in names):
@@ -183,19 +195,30 @@ def _renamer(table: Mapping[str, str]) -> Callable[[str], str | None]:
     patterns = []
     for theirs, ours in table.items():
         # a {t} is one stage later than {s}, on either side
-        pattern = re.escape(theirs).replace(r"\{s\}", r"(?P<s>\d+)").replace(r"\{t\}", r"(?P<t>\d+)")
-        pattern = pattern.replace(r"\{b\}", r"(?P<b>\d+)")
+        pattern = re.sub(r"\\{([stboe])\\}", r"(?P<\1>\\d+)", re.escape(theirs))
         patterns.append((re.compile(pattern + r"(?P<end>\.weight|\.bias)?"), ours))
 
     def rename(name: str) -> str | None:
         for pattern, template in patterns:
             if match := pattern.fullmatch(name):
                 groups = match.groupdict()
-                stage = int(groups["s"]) if groups.get("s") else int(groups.get("t") or 1) - 1
-                return template.format(s=stage, t=stage + 1, b=groups.get("b")) + (groups["end"] or "")
+                stage = _stage(groups)
+                if stage is None:
+                    continue
+                counts = {"s": stage, "t": stage + 1, "o": 2 * stage + 1, "e": 2 * stage + 2}
+                return template.format(**counts, b=groups.get("b")) + (groups["end"] or "")
         return None
 
     return rename
+
+
+def _stage(groups: Mapping[str, str | None]) -> int | None:
+    """The stage that the numbers in a name tell; None where they are no stage's."""
+    for letter, factor, offset in (("s", 1, 0), ("t", 1, 1), ("o", 2, 1), ("e", 2, 2)):
+        if (number := groups.get(letter)) is not None:
+            stage, rest = divmod(int(number) - offset, factor)
+            return None if rest or stage < 0 else stage
+    return 0
 
 
 def _table(publisher: str) -> dict[str, str]:
@@ -226,6 +249,8 @@ def to_authors(state_dict: Mapping[str, object], prefer: str = "", source: str =
         weights.tensors = _merge_qkv(weights.tensors)
     if publisher == "mmpretrain":
         weights.tensors = _permute_reductions(weights.tensors, to_authors=True)
+    if publisher == "torchvision":
+        weights.tensors = _split_bias(weights.tensors)
     _rename_norm(weights.tensors, f"norm{len(weights.depths) - 1}", "norm")
     return weights
 
@@ -317,6 +342,19 @@ def _split_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             out[name] = value
         else:
             out |= {f"{stem}{part}.weight": rows.clone() for part, rows in zip("qkv", value.chunk(3), strict=True)}
+    return out
+
+
+def _split_bias(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """attn.qkv.bias -> attn.q_bias and attn.v_bias; the part of the keys, which have none, is not used."""
+    out: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        stem = name.removesuffix("qkv.bias")
+        if stem == name:
+            out[name] = value
+        else:
+            q, _, v = value.chunk(3)
+            out |= {f"{stem}q_bias": q.clone(), f"{stem}v_bias": v.clone()}
     return out
 
 

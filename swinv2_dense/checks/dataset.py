@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from swinv2_dense.checks.image_folders import ClassFolders, class_folders, images_below
 from swinv2_dense.checks.index_maps import check_pairs
 from swinv2_dense.errors import UserError
 
@@ -46,6 +47,9 @@ def check_dataset(cfg: Config, key: str, dataset: Any) -> None:
         return
     if root:
         _check_folder(cfg, root, f"{key}.data_root")
+    if dataset.type.startswith("swinv2_dense.") and isinstance(dataset.get("data_prefix", ""), str):
+        _check_image_folders(cfg, key, dataset)
+        return
     prefixes = dataset.get("data_prefix") or {}
     for name, prefix in prefixes.items():
         if prefix is not None:
@@ -59,6 +63,38 @@ def check_dataset(cfg: Config, key: str, dataset: Any) -> None:
             raise UserError(f"annotation file {ann_file} does not exist: correct {key}.ann_file")
         if ann_file.endswith(".json"):
             _check_coco(key, dataset, ann_file, classes)
+
+
+def _check_image_folders(cfg: Config, key: str, dataset: Any) -> None:
+    """Folders of images; where they are classes, labels for the model's head, and the same classes in training."""
+    folder = os.path.join(dataset.get("data_root") or "", dataset.get("data_prefix") or "")
+    _check_folder(cfg, folder, f"{key}.data_prefix")
+    if dataset.type != "swinv2_dense.ClassFolderImages":
+        if next(images_below(folder), None) is None:
+            raise UserError(f"{folder} holds no images: correct {key}.data_root, or fill the folder")
+        return
+    found = class_folders(folder, dataset.get("num_classes"))
+    classes = dataset.get("num_classes") or len(found.labels)
+    for path, count in _class_counts(cfg.model, "model"):
+        if count != classes:
+            raise UserError(
+                f"{path}={count}, but {key} has {classes} classes ({folder}): make every num_classes {classes}"
+            )
+    trained = cfg.get("train_dataloader", {}).get("dataset", {})
+    if trained.get("type") == dataset.type and not found.names_are_labels:
+        trained_on = os.path.join(trained.get("data_root") or "", trained.get("data_prefix") or "")
+        if os.path.isdir(trained_on):
+            _check_same_classes(found, class_folders(trained_on, trained.get("num_classes")), folder)
+
+
+def _check_same_classes(tested: ClassFolders, trained: ClassFolders, folder: str) -> None:
+    """Where the order of the names makes the labels, the names must be the same."""
+    if set(tested.labels) != set(trained.labels):
+        name = min(set(tested.labels) ^ set(trained.labels))
+        raise UserError(
+            f"{folder}: its class folders are not those of the training data, {name} is in only one of the two: "
+            "labels are places in the order of the names, so make the folders the same"
+        )
 
 
 def _check_maps(cfg: Config, root: str, dataset: Any) -> None:

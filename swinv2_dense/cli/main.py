@@ -24,6 +24,8 @@ _SECTIONS = {
         "prepare coco": "check a COCO folder, convert Objects365, draw semantic maps",
         "prepare ade20k": "check an ADE20K folder",
         "prepare kinetics400": "list the clips of a Kinetics folder that can be read",
+        "prepare imagenet": "check class folders, ImageNet's or your own, and their labels",
+        "prepare images": "check a folder of images without labels",
         "browse": "draw what the training pipeline makes of the data",
     },
     "Train and test": {

@@ -1,0 +1,54 @@
+"""Whether images can be decoded, looked at by several processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+__all__ = ["broken_images"]
+
+
+def _problem(folder: str, name: str) -> str | None:
+    """What is wrong with an image in a few words, None if nothing is."""
+    path = Path(folder, name)
+    try:
+        if not path.is_file():
+            return "is no regular file"
+        if not path.stat().st_size:
+            return "is empty"
+        with Image.open(path) as image:
+            image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"cannot be decoded ({str(error).splitlines()[0][:80] if str(error) else type(error).__name__})"
+    return None
+
+
+def broken_images(
+    folder: str | os.PathLike[str],
+    names: Sequence[str],
+    *,
+    workers: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> list[tuple[str, str]]:
+    """Names of images in ``folder`` that cannot be used, each with what is wrong. Every image is decoded wholly.
+
+    Args:
+        workers: processes; 0 for this one.
+        progress: called with the number of images done.
+    """
+    check = partial(_problem, str(folder))
+    broken = []
+    with ProcessPoolExecutor(workers) if workers else nullcontext() as pool:
+        problems = pool.map(check, names, chunksize=32) if pool is not None else map(check, names)
+        for done, (name, problem) in enumerate(zip(names, problems, strict=True), start=1):
+            if problem is not None:
+                broken.append((name, problem))
+            if progress is not None:
+                progress(done)
+    return broken

@@ -1,0 +1,51 @@
+"""Check a folder of images without labels, as pre-training takes it: every image in it and below is decoded."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from swinv2_dense.checks.image_files import broken_images
+from swinv2_dense.checks.image_folders import images_below
+from swinv2_dense.cli.parser import Parser
+from swinv2_dense.cli.progress import bars
+from swinv2_dense.errors import UserError
+
+__all__ = ["check_images", "main"]
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser("prepare images", __doc__, ("data/photos",))
+    parser.add_argument("folder", type=Path, help="folder of images, in it or in folders below it")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="processes that decode")
+    return parser.parse_args(argv)
+
+
+def check_images(folder: Path, names: Sequence[str], workers: int | None, what: str) -> None:
+    """Decode all images and print those that cannot be.
+
+    Raises:
+        UserError: some cannot.
+    """
+    with bars() as report:
+        broken = broken_images(
+            folder, names, workers=workers or 0, progress=lambda done: report(what, done, len(names))
+        )
+    for name, problem in broken:
+        print(f"{folder / name} {problem}")
+    if broken:
+        raise UserError(f"{what}: {len(broken)} of {len(names)} images are broken: replace or remove them")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    if not args.folder.is_dir():
+        raise UserError(f"{args.folder} does not exist: give a folder of images")
+    names = list(images_below(args.folder))
+    if not names:
+        raise UserError(f"{args.folder} holds no images: give a folder of images")
+    check_images(args.folder, names, args.workers, str(args.folder))
+    print(f"{args.folder}: {len(names)} images, all decoded; pre-train on them by configs/simmim/")
+    print(f"  IMAGES_ROOT={args.folder} tools/train.py configs/simmim/simmim_swinv2_b.py")
