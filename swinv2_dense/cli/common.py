@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from swinv2_dense.cli.memory import keep_memory
 from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import shown
 from swinv2_dense.suggestions import did_you_mean
 
 # Neither torch nor mmengine is imported before a command needs it: `swinv2 --help` is to be quick.
@@ -35,6 +36,8 @@ _KNOWN_MISTAKES = (
         r"No such file or directory: '(?P<file>[^']+)'",
         "{file} does not exist, although the config or the annotations name it",
     ),
+    (r"\[Errno (?:28|122)\]", "the disk is full: make room"),
+    (r"\[Errno \d+\] (?P<why>[^:\n]+): '(?P<file>[^'\n]+)'", "{file}: {why}"),
     (
         r"(?P<cls>\w+)(\.__init__)?\(\) got an unexpected keyword argument '(?P<key>\w+)'",
         "{cls} has no option {key!r}: correct that key in the config or in --cfg-options",
@@ -47,7 +50,12 @@ _KNOWN_MISTAKES = (
         r"(?P<cls>[\w.]+) is not in the (?P<registry>\S+) registry",
         "type={cls!r} is unknown ({registry} registry): correct its spelling, or name its module in custom_imports",
     ),
+    (
+        r"class `(?P<cls>\w+)` in [\w./\\-]+\.py: (?P<why>[^\n]+)",
+        "{cls} cannot be built from its config ({why}): correct its entries (" + TRACEBACK + "=1 shows where)",
+    ),
 )
+_LONGEST_LINE = 2000  # characters
 
 
 def run(main: Callable[[], Any]) -> int:
@@ -60,7 +68,8 @@ def run(main: Callable[[], Any]) -> int:
     try:
         status = main()
         _leave_process_group()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        print(shown(str(interrupt) or "interrupted", _LONGEST_LINE), file=sys.stderr)
         return 130
     except SystemExit:
         _leave_process_group()
@@ -73,7 +82,7 @@ def run(main: Callable[[], Any]) -> int:
         if line is None:
             traceback.print_exc()
         else:
-            print(f"error: {line}", file=sys.stderr)
+            print(f"error: {shown(line, _LONGEST_LINE)}", file=sys.stderr)
         return 1
     return status if isinstance(status, int) else 0
 
@@ -113,12 +122,14 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         UserError: the file is missing or no valid config, or an option names an entry that does not exist.
     """
-    from mmengine.config import Config
+    from swinv2_dense.checks.config_source import read_config
 
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     path = find_config(args.config)
     try:
-        cfg = Config.fromfile(path)
+        cfg = read_config(path)
+    except UserError:
+        raise
     except Exception as error:  # a config is a program of the user's: whatever it raises is about the config
         file = _file_being_read(error) or path
         # A KeyError's text has quotes around it; a SyntaxError's holds the line.

@@ -167,6 +167,12 @@ def terminate_group() -> None:
     time.sleep(1)  # readers that it ends are noticed meanwhile
 
 
+def interrupt_group() -> None:
+    """Ctrl-C, which the terminal sends to every process of the run, workers included."""
+    os.killpg(os.getpgrp(), signal.SIGINT)
+    time.sleep(1)
+
+
 def die_at(step: str) -> None:
     """From now on the process kills itself while it writes a checkpoint: at a named step."""
     if step == "half written":

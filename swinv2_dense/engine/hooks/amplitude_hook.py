@@ -112,4 +112,7 @@ class AmplitudeHook(Hook):
         runner.visualizer.add_scalars(named, step=runner.iter + 1)
         if is_main_process():
             curves = {f"iteration {iteration}": values for iteration, values in history}
-            draw_amplitudes(curves, self._seen.depths(), Path(runner.work_dir, "amplitude.png"))
+            try:
+                draw_amplitudes(curves, self._seen.depths(), Path(runner.work_dir, "amplitude.png"))
+            except OSError as error:
+                runner.logger.error(f"{error}, and training continues")

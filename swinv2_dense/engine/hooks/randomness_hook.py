@@ -175,6 +175,7 @@ class ReseededDataset(Dataset):
 def reader_init(worker_id: int, **options: Any) -> None:
     """mmengine's ``worker_init_fn``; and SIGTERM, which clusters send to all processes of a job, ends a reader only if
     it comes from the training process, so that this one can finish and save the iteration that is under way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches workers too: the training process ends them
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_obey_parent_alone, daemon=True).start()
     worker_init_fn(worker_id, **options)

@@ -16,6 +16,7 @@ from mmengine.registry import METRICS
 
 from swinv2_dense.checkpoint import read
 from swinv2_dense.checks import config as preflight
+from swinv2_dense.checks.types import check_types
 from swinv2_dense.engine.runner import fast_dev_run as fast
 from swinv2_dense.engine.runner.dense_runner import DenseRunner
 from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
@@ -51,6 +52,7 @@ def train(
     Raises:
         UserError: a mistake in the config, the data or the environment, before anything is built where possible.
     """
+    check_types(cfg, "train")
     changed = preflight.drop_missing_semantic_maps(cfg)
     if fast_dev_run is not None:
         if fast_dev_run < 1:
@@ -81,8 +83,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     """
     if out is not None and Path(out).suffix != ".pkl":
         raise UserError(f"--out {out}: predictions are written as .pkl")
-    if cfg.get("test_cfg") is None or cfg.get("test_dataloader") is None:
-        raise UserError("the config has no test_dataloader and test_cfg: there is nothing to test on")
+    check_types(cfg, "test")
     cfg.update(load_from=checkpoint, resume=False)
     preflight.check_checkpoint(checkpoint, "the path of the weights to test")
     _fit_loaders(cfg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
@@ -19,6 +20,7 @@ from mmengine.utils import apply_to
 
 from swinv2_dense.engine.hooks.preemption_hook import PreemptionHook
 from swinv2_dense.engine.hooks.randomness_hook import reproducible, with_reader_init
+from swinv2_dense.engine.runner.log_writers import guard_log_writers
 from swinv2_dense.engine.runner.resumed_settings import check_progress, differences, settings_of, table
 from swinv2_dense.engine.runner.run_record import RunRecord, held, new_record, read_record, write_record
 from swinv2_dense.engine.runner.training_state import (
@@ -101,9 +103,21 @@ class ResumableMixin:
 
     def _train(self) -> Any:
         this: Any = self
+        guard_log_writers(this.visualizer, this.logger)
         preemption = next((hook for hook in this.hooks if isinstance(hook, PreemptionHook)), None)
-        with nullcontext() if preemption is None else preemption.listening():
-            return super().train()  # type: ignore[misc]
+        try:
+            with nullcontext() if preemption is None else preemption.listening():
+                return super().train()  # type: ignore[misc]
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(self._what_is_saved()) from error
+
+    def _what_is_saved(self) -> str:
+        this: Any = self
+        saved = [getattr(hook, "last_ckpt", None) for hook in this.hooks]
+        latest = next((path for path in saved if path and os.path.exists(path)), None)
+        way = f"resume from {latest} by --resume" if latest else "there is no checkpoint yet"
+        done = this.iter if hasattr(this.train_loop, "iter") else 0
+        return f"training was interrupted after iteration {done}: {way}"
 
     def _begin(self, stack: ExitStack) -> None:
         """Which run this is, what to resume from, and its seed: found by the first process for all, before the data are

@@ -5,6 +5,7 @@ of a run that was left alone. Each run here is a process, and those that are kil
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import resource
 import shutil
@@ -32,6 +33,7 @@ from tests.engine.toy_run import (
     Validating,
     config,
     die_at,
+    interrupt_group,
     kill_self,
     limit_files,
     read_diary,
@@ -222,6 +224,22 @@ def test_work_dir_that_takes_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+class NoRoomForLogs(Hook):
+    """From an iteration on, the log's and the scalars' files are on a device that is always full."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter + 1 == self.at:
+            for file in Path(runner.log_dir).rglob("*.json"):
+                file.unlink()
+                file.symlink_to("/dev/full")
+            for handler in runner.logger.handlers:
+                if isinstance(handler, logging.FileHandler):
+                    handler.stream = open("/dev/full", "w")  # noqa: SIM115
+
+
 class Full(Diary):
     """The disk has no room left when training begins."""
 
@@ -259,3 +277,36 @@ def _start_second(work_dir: Path, output: Path) -> None:
     program += "sys_exit = common.run(main)\n"
     with output.open("w") as file:
         subprocess.run([sys.executable, "-c", program, str(work_dir)], stderr=file, check=False)
+
+
+def test_disk_full_for_logs(tmp_path: Path, folder: Path) -> None:
+    full = Run(tmp_path, folder)
+    cfg = config(full.work_dir)
+    cfg.update(randomness=dict(seed=3), log_level="INFO")
+    cfg.default_hooks.logger = dict(type="LoggerHook", interval=1)
+    status, output = run(cfg, Diary(full.diary), NoRoomForLogs(2))
+    assert status == 0, output
+    assert "Traceback" not in output
+    for kind in ("what the visualizer records", "the log file"):
+        assert output.count(f"error: {kind} cannot be written (No space left on device), and training continues") == 1
+    assert read_diary(full.diary) == full.reference
+
+
+def test_work_dir_removed_in_training(tmp_path: Path, folder: Path) -> None:
+    removed = Run(tmp_path, folder)
+    status, output = removed.start((INTERVAL + 1, functools.partial(shutil.rmtree, removed.work_dir)))
+    assert status == 0, output
+    assert "does not exist" not in output
+    assert [path.name for path in removed.work_dir.glob("*.pth")] == [f"iter_{ITERATIONS}.pth"]
+
+
+@pytest.mark.parametrize("at", [INTERVAL - 1, INTERVAL + 1])
+def test_interrupted_by_the_keyboard(tmp_path: Path, folder: Path, at: int) -> None:
+    interrupted = Run(tmp_path, folder, workers=2)
+    status, output = interrupted.start((at, interrupt_group))
+    assert status == 130
+    assert "Traceback" not in output
+    line = output.splitlines()[-1]
+    assert line.startswith("training was interrupted after iteration ")
+    saved = interrupted.work_dir / f"iter_{INTERVAL}.pth"
+    assert line.endswith("there is no checkpoint yet" if at < INTERVAL else f"resume from {saved} by --resume")
