@@ -28,7 +28,7 @@ def _child(name: str, parent: root.Registry, *locations: str) -> root.Registry:
 
 MODELS = _child("model", root.MODELS, "models")
 DATASETS = _child("dataset", root.DATASETS, "datasets")
-TRANSFORMS = _child("transform", root.TRANSFORMS, "datasets")
+TRANSFORMS = _child("transform", root.TRANSFORMS, "datasets", "datasets.image_check")
 METRICS = _child("metric", root.METRICS, "datasets")
 DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "engine")
 FUNCTIONS = _child("function", root.FUNCTIONS, "engine")

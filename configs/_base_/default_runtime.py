@@ -19,6 +19,9 @@ env_cfg = dict(
 log_processor = dict(type="LogProcessor", window_size=50, by_epoch=True)
 log_level = "INFO"
 
+# An image of more pixels is refused before it is decoded.
+max_image_pixels = 178_956_970
+
 # Weights to start from: a classification checkpoint of any publisher, or one of our own detectors.
 load_from = None
 resume = False

@@ -1,11 +1,11 @@
-"""Mistakes that can be told before the model is built and the data are read."""
+"""Mistakes in a config, found before the model is built and the data are read."""
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,14 +16,16 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from swinv2_dense import extras
+from swinv2_dense.checks.classes import check_losses, check_same_classes
 from swinv2_dense.checks.dataset import check_dataset, leaf_datasets
+from swinv2_dense.checks.loaders import check_evaluator
 from swinv2_dense.engine.runner.training_state import candidates
 from swinv2_dense.errors import UserError
 from swinv2_dense.launcher import is_first_process, process_count, started_by_torchrun
 from swinv2_dense.registry import MODELS
 from swinv2_dense.suggestions import did_you_mean
 
-__all__ = ["check", "check_checkpoint", "drop_missing_semantic_maps", "drop_semantic_branch"]
+__all__ = ["check", "check_checkpoint"]
 
 _SCOPE = "swinv2_dense."
 
@@ -31,7 +33,7 @@ _TRIED = 2**20  # bytes that the work dir must take
 
 
 def check(cfg: Config, splits: Sequence[str]) -> None:
-    """Look a config over, and the data of the given splits ('train', 'val', 'test').
+    """Check a config, and the data of the given splits ('train', 'val', 'test').
 
     Raises:
         UserError: the first mistake found.
@@ -41,46 +43,26 @@ def check(cfg: Config, splits: Sequence[str]) -> None:
     _check_work_dir(Path(cfg.work_dir))
     _check_options_of_ours(cfg.model, "model")
     _check_checkpoints(cfg)
-    if is_first_process(cfg.get("launcher", "none")):  # one reader of the annotations is enough
-        for split in splits:
-            if cfg.get(f"{split}_cfg") and cfg.get(f"{split}_dataloader"):
-                for key, dataset in leaf_datasets(cfg[f"{split}_dataloader"].dataset, f"{split}_dataloader.dataset"):
-                    check_dataset(cfg, key, dataset)
+    check_losses(cfg.model)
+    if is_first_process(cfg.get("launcher", "none")):  # one process reading annotations is enough
+        _check_data(cfg, [s for s in splits if cfg.get(f"{s}_cfg") and cfg.get(f"{s}_dataloader")])
 
 
-def drop_missing_semantic_maps(cfg: Config) -> str | None:
-    """Turn HTC's semantic branch off where the training data have no semantic maps; returns what to tell the user.
-
-    The config is changed, not only the model: what is saved with the run says what was trained.
-    """
-    if "semantic_head" not in cfg.model.get("roi_head", {}) or "train_dataloader" not in cfg:
-        return None
-    datasets = [dataset for _, dataset in leaf_datasets(cfg.train_dataloader.dataset, "")]
-    # A missing root is another mistake, which check() tells.
-    missing = [seg for root, seg in map(_seg_folder, datasets) if os.path.isdir(root) and not os.path.isdir(seg)]
-    if not missing:
-        return None
-    drop_semantic_branch(cfg.model)
-    for dataset in datasets:
-        dataset.data_prefix.pop("seg", None)
-        for transform in dataset.pipeline:
-            transform.pop("with_seg", None)
-    match = re.match(r"htc_(swinv2_[a-z]\.py)", os.path.basename(cfg.filename or ""))
-    leaf = f"htc_without_semantic_{match[1] if match else 'swinv2_t.py'}"
-    return f"{missing[0]} not found: training without the semantic branch, as configs/coco/{leaf} does"
-
-
-def drop_semantic_branch(model: Any) -> None:
-    """Make an HTC config one without the semantic branch."""
-    model.roi_head.pop("semantic_head")
-    model.roi_head.pop("semantic_roi_extractor")
-    for padding in [model.data_preprocessor, *(model.data_preprocessor.get("batch_augments") or [])]:
-        padding.pop("pad_seg", None)
-
-
-def _seg_folder(dataset: Any) -> tuple[str, str]:
-    root = dataset.get("data_root") or "."
-    return root, os.path.join(root, dataset.get("data_prefix", {}).get("seg", ""))
+def _check_data(cfg: Config, splits: Sequence[str]) -> None:
+    named: list[tuple[str, Sequence[str]]] = []
+    checked: list[Any] = []
+    for split in splits:
+        datasets = list(leaf_datasets(cfg[f"{split}_dataloader"].dataset, f"{split}_dataloader.dataset"))
+        for key, dataset in datasets:
+            if any(dataset == other for other in checked):  # configs test on what they validate on
+                continue
+            checked.append(copy.deepcopy(dataset))
+            classes = check_dataset(cfg, key, dataset, train=split == "train")
+            if classes is not None:
+                named.append((key, classes))
+        if split != "train" and len(datasets) == 1:
+            check_evaluator(cfg.get(f"{split}_evaluator"), f"{split}_evaluator", *datasets[0])
+    check_same_classes(named)
 
 
 def _check_library(scope: str | None) -> None:

@@ -7,11 +7,11 @@ import os
 from typing import Any
 
 import torch
-from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 
 # First of all, also in a reader process that was not forked: mmaction2's last release does not import by itself.
 import swinv2_dense.compat.mmaction_imports  # noqa: F401
+from swinv2_dense.checks.clips import read_clip_list
 from swinv2_dense.errors import UserError
 from swinv2_dense.registry import DATASETS
 
@@ -42,7 +42,8 @@ class VideoClips(VideoDataset):
     clip once, and says how many there are so far, counted over all reader processes of this rank. In testing it is an
     error at once, because a score on fewer clips is another score.
 
-    A line of ``ann_file`` is a path below ``data_prefix['video']``, which may hold spaces, and a label.
+    A line of ``ann_file`` is a path below ``data_prefix['video']``, which may hold spaces, and a label, separated by
+    spaces or a tab.
 
     Args:
         num_classes: labels are 0 to ``num_classes - 1``.
@@ -64,22 +65,9 @@ class VideoClips(VideoDataset):
             self.states = torch.full((len(self),), _UNTRIED, dtype=torch.uint8).share_memory_()
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        entries = []
-        for number, line in enumerate(list_from_file(self.ann_file), start=1):
-            path, _, label = line.strip().rpartition(self.delimiter)
-            if not line.strip():
-                continue
-            if not path or not label.isdecimal():
-                raise UserError(f"{self.ann_file}, line {number}: {line.strip()!r} is not a path and a label")
-            if int(label) >= self.num_classes:
-                raise UserError(
-                    f"{self.ann_file}, line {number}: label {label} is beyond num_classes={self.num_classes}: "
-                    "correct it, or num_classes of the data set and of model.cls_head"
-                )
-            entries.append({"filename": os.path.join(self.data_prefix["video"], path), "label": int(label)})
-        if not entries:
-            raise UserError(f"{self.ann_file} lists no clips: write it by swinv2 prepare kinetics400")
-        return entries
+        folder = self.data_prefix["video"]
+        entries = read_clip_list(self.ann_file, self.num_classes, delimiter=self.delimiter, prefix=folder)
+        return [{"filename": os.path.join(folder, name), "label": label} for name, label in entries]
 
     def prepare_data(self, idx: int) -> dict[str, Any] | None:
         """A clip, processed; None for one that cannot be decoded, so that mmengine asks for another."""

@@ -1,4 +1,4 @@
-"""Pictures of what a training pipeline makes of the data: as loaded, and beside it as trained on."""
+"""Images of what a training pipeline makes of the data: as loaded, and beside it as trained on."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from swinv2_dense.checks.dataset import leaf_datasets
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_image
 from swinv2_dense.progress import Progress, silent
+from swinv2_dense.visualization.image_names import displayed, relative_name
 
 __all__ = ["browse"]
 
-_TALLEST = 900  # pixels; larger pictures are shown smaller
+_TALLEST = 900  # pixels; larger images are shown smaller
 _ATTEMPTS = 10  # as a random crop without objects gives nothing to train on
-_GAP = 8  # white pixels between the two pictures
+_GAP = 8  # white pixels between the two images
 
 
 def browse(
@@ -36,12 +37,12 @@ def browse(
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Write before-and-after pictures of ``number`` training samples, evenly spread over the data.
+    """Write before-and-after images of ``number`` training samples, evenly spread over the data.
 
     For configs of mmdet and mmseg, with their own visualizer. A detector's semantic maps are not painted.
 
     Args:
-        folder: where ``NAME.jpg`` of every picture ``NAME`` goes.
+        folder: where ``NAME.jpg`` of every image ``NAME``, in its subfolder, goes.
         only: names of transforms; of the pipeline's, only these are applied after loading. Empty for all.
 
     Raises:
@@ -49,7 +50,6 @@ def browse(
     """
     if cfg.get("default_scope") not in ("mmdet", "mmseg") or "train_dataloader" not in cfg:
         raise UserError("browsing needs a config of mmdet or mmseg (default_scope) with a train_dataloader")
-    preflight.drop_missing_semantic_maps(cfg)
     preflight.check(cfg, ("train",))
     init_default_scope(cfg.default_scope)
     data = next(dataset for _, dataset in leaf_datasets(cfg.train_dataloader.dataset, "train_dataloader.dataset"))
@@ -67,7 +67,7 @@ def browse(
     for done, index in enumerate(np.unique(np.linspace(0, len(dataset) - 1, number).round().astype(int)), start=1):
         info = dataset.get_data_info(int(index))
         pair = [_draw(visualizer, pipeline, dataset, int(index)) for pipeline in (before, after)]
-        written.append(_write(folder / f"{Path(info['img_path']).stem}.jpg", pair))
+        written.append(_write(folder / relative_name(info["img_path"], dataset, ".jpg"), pair))
         progress("drawing", done, number)
     return written
 
@@ -77,18 +77,20 @@ def _name(step: Any) -> str:
 
 
 def _draw(visualizer: Any, pipeline: Compose, dataset: Any, index: int) -> np.ndarray:
-    """The annotated picture (uint8, H x W x 3, BGR) that a pipeline gives; an empty one where it gives nothing."""
+    """The annotated image (uint8, H x W x 3, BGR) that a pipeline gives; an empty one where it gives nothing."""
     data = next(filter(None, _attempts(pipeline, dataset, index)), None)
     if data is None:
         return np.full((64, 64, 3), 255, np.uint8)
-    picture = np.ascontiguousarray(data["inputs"].permute(1, 2, 0).numpy()[..., ::-1])
+    image = data["inputs"].permute(1, 2, 0).numpy()
+    # Training gets BGR, the visualizer takes RGB; other bands than colours have no such order.
+    image = displayed(image[..., ::-1] if image.shape[-1] == 3 else image)
     sample = data["data_samples"]
     if "gt_instances" in sample:  # mmdet's visualizer takes no boxes type, and has no names for stuff
         sample.gt_instances.bboxes = getattr(sample.gt_instances.bboxes, "tensor", sample.gt_instances.bboxes)
         sample.pop("gt_sem_seg", None)
     with warnings.catch_warnings():  # that polygons reach over the edge, which crops leave to later steps
         warnings.simplefilter("ignore", UserWarning)
-        visualizer.add_datasample("picture", picture, sample, draw_gt=True, draw_pred=False)
+        visualizer.add_datasample("image", image, sample, draw_gt=True, draw_pred=False)
     return visualizer.get_image()[..., ::-1]
 
 

@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 
 from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
+from swinv2_dense.visualization.image_names import displayed, relative_name
 
 __all__ = ["ClassMaps", "ClassMapsHook", "draw_class_maps"]
 
@@ -39,7 +40,7 @@ class ClassMaps:
     def of(cls, sample: Any) -> ClassMaps:
         """mmseg's data sample with the image that it names."""
         truth = sample.gt_sem_seg.data[0].cpu().numpy() if "gt_sem_seg" in sample else None
-        image = mmcv.imfrombytes(get(sample.img_path), channel_order="rgb")
+        image = displayed(mmcv.imfrombytes(get(sample.img_path), channel_order="rgb"))
         return cls(image, truth, sample.pred_sem_seg.data[0].cpu().numpy())
 
 
@@ -107,7 +108,8 @@ class ClassMapsHook(Hook):
             return
         meta = runner.test_dataloader.dataset.metainfo
         for sample in outputs or ():
-            path = Path(self.folder, f"{Path(sample.img_path).stem}.png") if self.folder else None
+            name = relative_name(sample.img_path, runner.test_dataloader.dataset, ".png")
+            path = Path(self.folder, name) if self.folder else None
             figure = draw_class_maps([ClassMaps.of(sample)], meta["classes"], meta["palette"], path)
             if self.show:
                 canvas = FigureCanvasAgg(figure)

@@ -127,8 +127,8 @@ SPOILT = {
         "annotations/training/0000000",
         "with 150 classes a map has 0",
     ),
-    "colours": (rewrite(lambda a: np.dstack([a] * 3)), FIRST, "picture in colours"),
-    "another size": (rewrite(lambda a: a[:-2]), FIRST, "but its picture has"),
+    "colours": (rewrite(lambda a: np.dstack([a] * 3)), FIRST, "image in colours"),
+    "another size": (rewrite(lambda a: a[:-2]), FIRST, "but its image has"),
     "no map": (remove("annotations"), "annotations/training/00000002.png does not exist", "1 of 4"),
     "no picture": (remove("images"), "images/training/00000002.jpg does not exist", "1 of 4"),
 }

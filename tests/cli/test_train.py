@@ -95,18 +95,24 @@ def test_fast_dev_run_does_everything_and_saves_nothing(config: Path, tmp_path: 
     assert "coco/segm_mAP" in tested.read_text()
 
 
-def test_missing_semantic_maps_are_told_and_trained_without(
+def test_missing_semantic_maps_name_the_config_without_the_branch(
     config: Path, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    work = ["--work-dir", str(tmp_path / "work")]
     shutil.rmtree(coco / "stuffthingmaps")
-    work = tmp_path / "work"
-    tool("train").main([str(config), "--work-dir", str(work)])
-    assert capsys.readouterr().err.count("training without the semantic branch") == 1
-    dumped = Config.fromfile(work / "tiny.py")
-    assert "semantic_head" not in dumped.model.roi_head
-    assert "seg" not in dumped.train_dataloader.dataset.data_prefix
-    tool("test").main([str(config), str(work / "epoch_1.pth"), "--work-dir", str(work)])
-    assert "testing without it" in capsys.readouterr().err
+    line = mistake("train", [str(config), *work], capsys)
+    assert "stuffthingmaps/train2017/ do not exist" in line
+    assert "coco/htc_without_semantic_swinv2_t" in line
+
+
+def test_weights_without_the_branch_are_not_tested_with_it(
+    config: Path, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "without.pth"
+    torch.save({"state_dict": {"backbone.patch_embed.proj.weight": torch.zeros(8, 3, 4, 4)}}, weights)
+    line = mistake("test", [str(config), str(weights), "--work-dir", str(tmp_path / "work")], capsys)
+    assert "without the semantic branch" in line
+    assert "coco/htc_without_semantic_swinv2_t" in line
 
 
 def test_truncated_picture(config: Path, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

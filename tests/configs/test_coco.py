@@ -189,7 +189,9 @@ def test_augmentation_and_sizes_of_the_system_recipe(arch: str, branch: str) -> 
     pipeline = cfg.train_dataloader.dataset.pipeline
     assert ("swinv2_dense.InstaBoost" in types(pipeline)) == (arch != "g")  # G's row has none
     if arch != "g":
-        assert types(pipeline).index("swinv2_dense.InstaBoost") == types(pipeline).index("LoadAnnotations") + 1
+        assert (
+            types(pipeline).index("swinv2_dense.InstaBoost") == types(pipeline).index("swinv2_dense.LoadInstances") + 1
+        )
     (jitter,) = (step for step in pipeline if step.type == "RandomResize")
     assert (jitter.scale, jitter.ratio_range) == ((1536, 1536), (0.1, 2.0))
     assert cfg.model.backbone.window_size == 32

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from swinv2_dense.checks import config as preflight
+from swinv2_dense.checks.dataset import semantic_leaf
 from swinv2_dense.demo.shapes import CLASSES
 from swinv2_dense.demo.shapes_coco import write_shapes_coco
 
@@ -36,13 +37,18 @@ def test_root_with_and_without_slash(root: str, monkeypatch: pytest.MonkeyPatch)
     assert cfg.train_dataloader.dataset.data_root == "/data/coco/"
 
 
-def test_without_maps_the_semantic_config_becomes_the_one_without(
+def test_the_leaf_without_the_semantic_branch_differs_by_it_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COCO_ROOT", str(tmp_path))
     cfg, without = (load(f"{name}_swinv2_t.py") for name in ("htc", "htc_without_semantic"))
-    assert "stuffthingmaps/train2017" in str(preflight.drop_missing_semantic_maps(cfg))
-    assert preflight.drop_missing_semantic_maps(cfg) is None
+    assert semantic_leaf(cfg) == "coco/htc_without_semantic_swinv2_t"
+    for key in ("semantic_head", "semantic_roi_extractor"):
+        cfg.model.roi_head.pop(key)
+    cfg.model.data_preprocessor.batch_augments[0].pop("pad_seg")
+    cfg.model.data_preprocessor.pop("pad_seg")
+    cfg.train_dataloader.dataset.data_prefix.pop("seg")
+    cfg.train_dataloader.dataset.pipeline[1].pop("with_seg")
     for key in ("model", "train_dataloader", "val_dataloader", "optim_wrapper"):
         assert cfg[key].to_dict() == without[key].to_dict(), key
 

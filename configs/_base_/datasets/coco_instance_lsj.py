@@ -12,9 +12,9 @@ test_scale = (1833, 1100)
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),
-    # Polygons stay polygons: 0/1 maps of every object at 3072 x 3072 would take gigabytes. Crowds, which have no
-    # polygon, are ignored in training either way.
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False),
+    # Polygons stay polygons, and run lengths of single objects become some: 0/1 maps of every object at 3072 x 3072
+    # would take gigabytes. Crowds are ignored in training either way.
+    dict(type="swinv2_dense.LoadInstances", with_bbox=True, with_mask=True, poly2mask=False),
     dict(type="swinv2_dense.InstaBoost"),
     dict(type="RandomResize", scale=image_size, ratio_range=(0.1, 2.0), keep_ratio=True),
     dict(

@@ -4,7 +4,7 @@ _base_ = "./coco_instance_lsj.py"
 
 train_pipeline = [
     _base_.train_pipeline[0],
-    dict(type="LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False, with_seg=True),
+    dict(type="swinv2_dense.LoadInstances", with_bbox=True, with_mask=True, poly2mask=False, with_seg=True),
     *_base_.train_pipeline[2:],
 ]
 train_dataloader = dict(

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from swinv2_dense.checks.images import read_header
 from swinv2_dense.checks.index_maps import check_map, check_pairs, decode_map
+from swinv2_dense.checks.summary import show_table
 from swinv2_dense.cli.parser import Parser
 from swinv2_dense.cli.progress import bars
 from swinv2_dense.errors import UserError
@@ -34,6 +35,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.jobs < 1:
+        raise UserError(f"--jobs {args.jobs}: give a number from 1 on")
     folders = [args.root / part / split for split in OFFICIAL for part in ("images", "annotations")]
     if missing := [str(folder) for folder in folders if not folder.is_dir()]:
         raise UserError(f"{', '.join(missing)} missing: {SOURCE}, or name its folder")
@@ -52,19 +55,24 @@ def check_split(root: Path, split: str, jobs: int, progress: Progress) -> int:
         names = check_pairs(str(images), str(maps))
     except UserError as error:
         mistakes.append(str(error))
-        names = sorted(path.stem for path in images.glob("*.jpg") if (maps / f"{path.stem}.png").is_file())
-    seen = np.zeros(CLASSES + 1, np.int64)
+        names = sorted(path.stem for path in images.glob("[!.]*.jpg") if (maps / f"{path.stem}.png").is_file())
+    seen, images_of = np.zeros((2, CLASSES + 1), np.int64)
     with ThreadPoolExecutor(jobs) as pool:
         results = pool.map(partial(check_pair, images, maps), names)
         for done, (mistake, counts) in enumerate(results, start=1):
             mistakes += [mistake] if mistake else []
             seen += counts
+            images_of += counts > 0
             progress(split, done, len(names))
     official = OFFICIAL[split]
     print(
         f"{split}: {len(names)} pairs{'' if len(names) == official else f' (the official set has {official})'}, "
         f"{np.count_nonzero(seen[1:])} of {CLASSES} classes, {seen[0] / max(1, seen.sum()):.1%} of the pixels other"
     )
+    if seen.any():
+        names_of = class_names()
+        rows = [(names_of[c], f"{seen[c] / seen.sum():.2%}", f"{images_of[c]:,}") for c in range(1, CLASSES + 1)]
+        show_table(("class", "pixels", "images"), [row for row in rows if row[2] != "0"])
     for mistake in mistakes[:SHOWN]:
         print(f"  {mistake}")
     if len(mistakes) > SHOWN:
@@ -78,17 +86,17 @@ def check_pair(images: Path, maps: Path, name: str) -> tuple[str | None, np.ndar
     counts = np.zeros(CLASSES + 1, np.int64)
     try:
         labels = decode_map(Path(path).read_bytes(), path)
-        check_map(labels, path, _image_size(image), CLASSES)
+        header = read_header(image, pixels=True)
+        check_map(labels, path, header.decoded_size, CLASSES)
     except UserError as error:
         return str(error), counts
     return None, np.bincount(labels.ravel(), minlength=CLASSES + 1)
 
 
-def _image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image that can be read to its end."""
+def class_names() -> Sequence[str]:
+    """By index in a map; numbers where mmseg, which has the names, is not installed."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image.height, image.width
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} cannot be decoded: it is truncated or no image; replace it") from error
+        from mmseg.utils import ade_classes
+    except ImportError:
+        return ["other", *(f"class {number}" for number in range(1, CLASSES + 1))]
+    return ["other", *ade_classes()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -10,15 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from swinv2_dense.checks.clips import read_class_names
 from swinv2_dense.datasets.clip_decoding import ClipReader
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_text
 from swinv2_dense.progress import Progress, silent
 from swinv2_dense.suggestions import nearest
 
-__all__ = ["Clip", "check_clip", "find_clips", "read_label_map", "write_lists"]
+__all__ = ["Clip", "check_clip", "find_clips", "other_files", "read_label_map", "write_lists"]
 
-_EXTENSIONS = {".avi", ".mkv", ".mov", ".mp4", ".webm"}
+_EXTENSIONS = {
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,13 @@ def read_label_map(path: Path) -> dict[str, int]:
     """Class name -> label, from a file with a class per line.
 
     Raises:
-        UserError: no such file, or a class twice.
+        UserError: no such file, not UTF-8, empty, or a class twice.
     """
     if not path.is_file():
         raise UserError(
             f"label map {path} does not exist: give --label-map FILE, a class name per line, the first being label 0"
         )
-    names = [_plain(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [_plain(name) for name in read_class_names(path)]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f"label map {path} has the class {twice[0]!r} twice")
@@ -48,7 +53,8 @@ def read_label_map(path: Path) -> dict[str, int]:
 
 
 def find_clips(folder: Path, labels: Mapping[str, int]) -> list[Clip]:
-    """All clips ``folder``/CLASS/NAME, unchecked, by name. Folders may spell a class with underscores or spaces.
+    """All clips ``folder``/CLASS/NAME, unchecked, by name, also those in subfolders of a class. Folders may spell a
+    class with underscores or spaces.
 
     Raises:
         UserError: no clips, or a folder that is no class.
@@ -62,17 +68,32 @@ def find_clips(folder: Path, labels: Mapping[str, int]) -> list[Clip]:
             close = nearest(_plain(kind.name), labels)
             hint = f", the closest is {close!r}" if close else ""
             raise UserError(f"folder {kind} is no class of the label map{hint}: rename it, or take it away")
-        files = sorted(path for path in kind.iterdir() if path.suffix.lower() in _EXTENSIONS)
-        clips += [Clip(f"{kind.name}/{path.name}", label) for path in files]
+        files = (path for path in kind.rglob("*") if path.suffix.lower() in _EXTENSIONS and not path.is_dir())
+        names = sorted(path.relative_to(folder).as_posix() for path in files if not path.name.startswith("."))
+        clips += [Clip(name, label) for name in names]
     if not clips:
         raise UserError(f"{folder} holds no clips: they are expected at {folder}/CLASS/NAME.mp4")
     return clips
 
 
+def other_files(folder: Path) -> list[str]:
+    """Files in the folders of classes that are no videos by their suffix, by name; dot files aside."""
+    files = (path for path in folder.glob("[!.]*/**/*") if path.is_file() and not path.name.startswith("."))
+    return sorted(path.relative_to(folder).as_posix() for path in files if path.suffix.lower() not in _EXTENSIONS)
+
+
 def check_clip(folder: Path, min_frames: int, clip: Clip) -> Clip:
     """Decode the first, the middle and the last frame; returns the clip with what is wrong with it, if anything is."""
     path = folder / clip.name
-    if path.stat().st_size == 0:
+    if any(character in clip.name for character in "\n\r") or clip.name != clip.name.strip():
+        return Clip(clip.name, clip.label, "its name has a line break or a space at the end, which no list can hold")
+    try:
+        status = path.stat()
+    except OSError:
+        return Clip(clip.name, clip.label, "a link to nothing, or it cannot be read")
+    if not stat.S_ISREG(status.st_mode):
+        return Clip(clip.name, clip.label, "not a regular file")
+    if status.st_size == 0:
         return Clip(clip.name, clip.label, "empty file")
     try:
         reader = ClipReader(str(path))

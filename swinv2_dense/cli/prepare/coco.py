@@ -8,15 +8,20 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from swinv2_dense.checks.coco import Finding, SplitReport, check_coco
+from swinv2_dense.checks.coco import SplitReport, check_coco, check_coco_file
+from swinv2_dense.checks.coco_file import MAX_PIXELS
+from swinv2_dense.checks.findings import Finding
+from swinv2_dense.checks.summary import show_counts
 from swinv2_dense.cli.parser import Parser
-from swinv2_dense.cli.prepare.coco_convert import convert_objects365, write_semantic_maps
+from swinv2_dense.cli.prepare.coco_convert import convert_objects365, order_categories, write_semantic_maps
 from swinv2_dense.cli.progress import bars
 from swinv2_dense.errors import UserError
 from swinv2_dense.progress import Progress
 
 EXAMPLES = (
     "check data/coco",
+    "check data/mine/train.json --images data/mine/train --boxes",
+    "order data/mine/val.json --like data/mine/train.json --out data/mine/val_ordered.json",
     "objects365 data/objects365/zhiyuan_objv2_train.json --images data/objects365/train --out train.json",
     "stuffthingmaps data/toy",
 )
@@ -32,10 +37,26 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     check = commands.add_parser(
         "check", prog="swinv2 prepare coco check", help="list what is missing or broken; changes nothing"
     )
-    check.add_argument("root", nargs="?", type=Path, default=default, help="the folder (default: COCO_ROOT)")
+    check.add_argument(
+        "root", nargs="?", type=Path, default=default, help="the folder (default: COCO_ROOT), or one annotation file"
+    )
+    check.add_argument("--images", type=Path, metavar="FOLDER", help="with one annotation file: where its images are")
     check.add_argument("--splits", nargs="+", default=SPLITS, metavar="SPLIT", help="default: train2017 val2017")
     check.add_argument("--deep", action="store_true", help="read all pixels, not only the files' headers")
     check.add_argument("--all", action="store_true", help=f"list every entry, not only {SHOWN} of each kind")
+    check.add_argument("--boxes", action="store_true", help="for configs of boxes alone: masks may be missing")
+    check.add_argument(
+        "--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="largest image (default: %(default)s pixels)"
+    )
+
+    order = commands.add_parser(
+        "order",
+        prog="swinv2 prepare coco order",
+        help="write annotations with their categories in another file's order",
+    )
+    order.add_argument("annotations", type=Path, help="the file, which is not changed")
+    order.add_argument("--like", type=Path, required=True, metavar="FILE.json", help="the file that has the order")
+    order.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="the file to write")
 
     objects365 = commands.add_parser(
         "objects365",
@@ -58,7 +79,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def check(args: argparse.Namespace, progress: Progress) -> None:
-    reports = check_coco(args.root, args.splits, deep=args.deep, progress=progress)
+    options = {"deep": args.deep, "boxes_only": args.boxes, "max_pixels": args.max_pixels, "progress": progress}
+    if args.root.suffix == ".json":
+        if args.images is None:
+            raise UserError(f"{args.root} is one annotation file: name the folder of its images by --images")
+        reports = [check_coco_file(args.root, args.images, **options)]
+    else:
+        reports = check_coco(args.root, args.splits, **options)
     for report in reports:
         show(report, None if args.all else SHOWN)
     problems = sum(finding.serious for report in reports for finding in report.findings)
@@ -68,22 +95,25 @@ def check(args: argparse.Namespace, progress: Progress) -> None:
 
 
 def show(report: SplitReport, limit: int | None) -> None:
-    print(
-        f"{report.split}: {report.images} images ({report.empty} without annotations), "
-        f"{report.annotations} annotations ({report.crowds} crowds), {len(report.categories)} categories, "
-        f"{report.maps} semantic maps"
-    )
+    show_counts(report.split, report.counts)
+    if report.maps:
+        print(f"  {report.maps} semantic maps")
 
-    def order(finding: Finding) -> tuple[bool, str]:
+    def rank(finding: Finding) -> tuple[bool, str]:
         return not finding.serious, finding.kind
 
-    for (harmless, kind), group in groupby(sorted(report.findings, key=order), key=order):
+    for (harmless, kind), group in groupby(sorted(report.findings, key=rank), key=rank):
         found = list(group)
         print(f"  {'note' if harmless else 'problem'}: {kind} ({len(found)})")
         for finding in found[:limit]:
             print(f"    {finding}")
         if limit is not None and len(found) > limit:
             print(f"    ... and {len(found) - limit} more (--all lists them)")
+
+
+def order(args: argparse.Namespace, progress: Progress) -> None:
+    order_categories(args.annotations, args.like, args.out)
+    print(f"wrote {args.out}")
 
 
 def objects365(args: argparse.Namespace, progress: Progress) -> None:
@@ -105,6 +135,6 @@ def stuffthingmaps(args: argparse.Namespace, progress: Progress) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    command = {"check": check, "objects365": objects365, "stuffthingmaps": stuffthingmaps}[args.command]
+    command = {"check": check, "order": order, "objects365": objects365, "stuffthingmaps": stuffthingmaps}[args.command]
     with bars() as progress:
         command(args, progress)

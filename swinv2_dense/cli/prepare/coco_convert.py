@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as run_lengths
 
+from swinv2_dense.checks.coco_file import check_tables, is_id, read_coco
+from swinv2_dense.checks.findings import Finding, raise_first
+from swinv2_dense.checks.segmentations import segmentation_problem
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import encode_image, within, write_text, writing_folder
 from swinv2_dense.progress import Progress, counted, silent
 
-__all__ = ["convert_objects365", "write_semantic_maps"]
+__all__ = ["convert_objects365", "order_categories", "write_semantic_maps"]
 
 _UNLABELLED = 255
 # Annotated, but in none of the published archives.
@@ -48,9 +51,10 @@ def convert_objects365(
     """
     if out.exists():
         raise UserError(f"{out} exists: remove it, or name another file with --out")
-    content = _read(annotations)
+    content = read_coco(annotations)
     if not images.is_dir():
         raise UserError(f"{images} is no folder: unpack the patch*.tar.gz of Objects365 v2 there, or correct --images")
+    raise_first(check_tables(content, str(annotations)), "it is not as published: download it again", warnings=False)
     on_disk = {name: os.path.relpath(folder, images) for folder, _, names in os.walk(images) for name in names}
     kept, missing = [], []
     for image in counted(content["images"], "images", progress, every=1000):
@@ -66,9 +70,27 @@ def convert_objects365(
             "complete it, or leave them out with --drop-missing"
         )
     ids = {image["id"] for image in kept}
-    left = [annotation for annotation in content["annotations"] if annotation["image_id"] in ids]
-    write_text(out, json.dumps({**content, "images": kept, "annotations": left}))
+    left = [annotation for annotation in content["annotations"] if annotation.get("image_id") in ids]
+    # The published files have them in different orders, and labels follow the order.
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    write_text(out, json.dumps({**content, "images": kept, "annotations": left, "categories": categories}))
     return missing
+
+
+def order_categories(annotations: Path, like: Path, out: Path) -> None:
+    """Write annotations anew, with their categories in the order of another file's, which is that of the labels.
+
+    Raises:
+        UserError: a file cannot be read, ``out`` exists, or the files have different categories.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists: remove it, or name another file with --out")
+    content, model = read_coco(annotations), read_coco(like)
+    by_name = {category.get("name"): category for category in content["categories"]}
+    names = [category.get("name") for category in model["categories"]]
+    if len(by_name) != len(content["categories"]) or set(names) != set(by_name) or len(names) != len(by_name):
+        raise UserError(f"{annotations} and {like} have different categories, or one twice: no order makes them equal")
+    write_text(out, json.dumps({**content, "categories": [by_name[name] for name in names]}))
 
 
 def write_semantic_maps(root: Path, split: str, *, progress: Progress = silent) -> int:
@@ -83,32 +105,36 @@ def write_semantic_maps(root: Path, split: str, *, progress: Progress = silent) 
     folder = root / "stuffthingmaps" / split
     if folder.exists():
         raise UserError(f"{folder} exists: remove it if it shall be made anew")
-    content = _read(root / "annotations" / f"instances_{split}.json")
+    file = root / "annotations" / f"instances_{split}.json"
+    content = read_coco(file)
     for category in content["categories"]:
-        if not 1 <= category["id"] <= _UNLABELLED:
+        if is_id(category.get("id")) and not 1 <= category["id"] <= _UNLABELLED:
             raise UserError(f"category id {category['id']} ({category.get('name')}) has no place in an 8-bit map")
-    by_image: dict[Any, list[dict[str, Any]]] = {}
+    raise_first(check_tables(content, str(file)), "correct the annotations", warnings=False)
+    by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
-        by_image.setdefault(annotation["image_id"], []).append(annotation)
+        if annotation.get("image_id") in by_image and annotation.get("segmentation"):
+            by_image[annotation["image_id"]].append(annotation)
+    known = {category["id"] for category in content["categories"]}
     with writing_folder(folder) as work:
         for image in counted(content["images"], split, progress):
             path = within(work, image["file_name"], "file_name").with_suffix(".png")
-            labels = _semantic_map(image["height"], image["width"], by_image.get(image["id"], []))
+            _check_objects(file, image, by_image[image["id"]], known)
+            labels = _semantic_map(image["height"], image["width"], by_image[image["id"]])
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encode_image(path, labels))
     return len(content["images"])
 
 
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise UserError(f"annotation file {file} does not exist")
-    try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON: {error}") from error
-    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
-        raise UserError(f"{file} is not in COCO's format: it needs images, annotations and categories")
-    return content
+def _check_objects(file: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: set[int]) -> None:
+    """Refuse what would crash pycocotools or fill the memory, and categories that do not exist."""
+    for annotation in annotations:
+        problem = segmentation_problem(annotation["segmentation"], image["height"], image["width"])
+        if annotation.get("category_id") not in categories:
+            problem = ("unknown category", f"category_id {annotation.get('category_id')!r}", True)
+        if problem:
+            finding = Finding(problem[0], str(file), problem[1], image=image["id"], annotation=annotation.get("id"))
+            raise_first([finding], "correct it; swinv2 prepare coco check lists all")
 
 
 def _semantic_map(height: int, width: int, annotations: list[dict[str, Any]]) -> np.ndarray:

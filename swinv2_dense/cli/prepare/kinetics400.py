@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from swinv2_dense import extras
+from swinv2_dense.checks.summary import show_table
 from swinv2_dense.cli.parser import Parser
 from swinv2_dense.cli.progress import bars
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import shown
+
+LISTED_CLASSES = 100  # of more, no table is printed
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -34,8 +39,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers}: give a number from 1 on")
     try:
-        from swinv2_dense.cli.prepare.clip_listing import find_clips, read_label_map, write_lists
+        from swinv2_dense.cli.prepare.clip_listing import find_clips, other_files, read_label_map, write_lists
     except ImportError as error:
         raise UserError(extras.missing("reading clips", error, "video")) from error
     labels = read_label_map(args.label_map or args.root / "label_map_k400.txt")
@@ -56,7 +63,16 @@ def main(argv: Sequence[str] | None = None) -> None:
                 progress=progress,
             )
         for clip in bad:
-            print(f"left out {folder / clip.name}: {clip.problem}")
-        classes = len({clip.label for clip in clips})
+            print(f"left out {shown(folder / clip.name)}: {clip.problem}")
+        if other := other_files(folder):
+            print(f"{len(other)} files in {folder} are no videos by their suffix, the first {shown(other[0])}")
+        left_out = {clip.name for clip in bad}
+        kept = Counter(clip.label for clip in clips if clip.name not in left_out)
+        classes = len(kept)
         where = "not written" if list_file is None else list_file
         print(f"{split}: {len(clips) - len(bad)} clips of {classes} classes, {len(bad)} left out; {where}")
+        if len(labels) <= LISTED_CLASSES:
+            rows = [(name, f"{kept[label]:,}", "") for name, label in labels.items()]
+            show_table(("class", "clips", ""), rows)
+        if missing := [name for name, label in labels.items() if not kept[label]]:
+            print(f"warning: {split} has no clip of {len(missing)} of {len(labels)} classes, the first {missing[0]}")

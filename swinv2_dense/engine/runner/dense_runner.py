@@ -12,6 +12,7 @@ from mmengine.runner import Runner, get_state_dict
 from torch import nn
 
 from swinv2_dense.checkpoint import load_pretrained
+from swinv2_dense.engine.runner.checked_images import CheckedImagesMixin
 from swinv2_dense.engine.runner.resumable import ResumableMixin
 from swinv2_dense.engine.runner.resumed_settings import following_config, loading_state
 from swinv2_dense.engine.runner.training_state import read_training_state
@@ -59,7 +60,7 @@ class OwnWeightsMixin:
         return state
 
 
-class DenseRunner(ResumableMixin, OwnWeightsMixin, Runner):
+class DenseRunner(ResumableMixin, OwnWeightsMixin, CheckedImagesMixin, Runner):
     """mmengine's runner, with weights read by our loader, runs that go on after they were killed, sharded optimizers
     saved whole, and ``--launcher pytorch`` also without GPUs."""
 

@@ -10,6 +10,7 @@ from mmengine._strategy import DeepSpeedStrategy
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import FlexibleRunner
 
+from swinv2_dense.engine.runner.checked_images import CheckedImagesMixin
 from swinv2_dense.engine.runner.dense_runner import OwnWeightsMixin, join_on_cpu
 from swinv2_dense.engine.runner.plain_state import pack_history, to_plain_data, unpack_history
 from swinv2_dense.engine.runner.resumable import ResumableMixin
@@ -20,7 +21,7 @@ from swinv2_dense.files import publish, unfinished
 __all__ = ["DenseFlexibleRunner"]
 
 
-class DenseFlexibleRunner(ResumableMixin, OwnWeightsMixin, FlexibleRunner):
+class DenseFlexibleRunner(ResumableMixin, OwnWeightsMixin, CheckedImagesMixin, FlexibleRunner):
     """mmengine's ``FlexibleRunner`` with what ``DenseRunner`` adds to ``Runner``.
 
     Under FSDP its checkpoints are those of a run on one device, and so each may be resumed by the other. DeepSpeed's

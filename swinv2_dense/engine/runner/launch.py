@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +15,7 @@ from mmengine.registry import METRICS
 
 from swinv2_dense.checkpoint import read
 from swinv2_dense.checks import config as preflight
+from swinv2_dense.checks.dataset import semantic_leaf
 from swinv2_dense.checks.types import check_types
 from swinv2_dense.engine.runner import fast_dev_run as fast
 from swinv2_dense.engine.runner.dense_runner import DenseRunner
@@ -53,14 +53,12 @@ def train(
         UserError: a mistake in the config, the data or the environment, before anything is built where possible.
     """
     check_types(cfg, "train")
-    changed = preflight.drop_missing_semantic_maps(cfg)
     if fast_dev_run is not None:
         if fast_dev_run < 1:
             raise UserError(f"--fast-dev-run {fast_dev_run}: give a number of iterations from 1 on")
         fast.shorten(cfg, fast_dev_run)
     _fit_loaders(cfg)
     preflight.check(cfg, ("train", "val") if fast_dev_run is None else ("train", "val", "test"))
-    _warn(changed)
     runner = runner_for(cfg).from_cfg(cfg)
     for hook in hooks:
         runner.register_hook(hook)
@@ -88,7 +86,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     preflight.check_checkpoint(checkpoint, "the path of the weights to test")
     _fit_loaders(cfg)
     preflight.check(cfg, ("test",))
-    _warn(_as_trained(cfg, checkpoint))
+    _check_branch(cfg, checkpoint)
     runner = DenseRunner.from_cfg(cfg)
     if out is None:
         return runner.test()
@@ -98,14 +96,16 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
         return runner.test()
 
 
-def _as_trained(cfg: Config, checkpoint: str) -> str | None:
-    """Training drops the semantic branch where there are no maps for it; testing its weights does the same."""
+def _check_branch(cfg: Config, checkpoint: str) -> None:
+    """Weights of a model without HTC's semantic branch are another config's."""
     if "semantic_head" not in cfg.model.get("roi_head", {}):
-        return None
+        return
     if any("semantic_head" in name for name in read(checkpoint).state_dict):
-        return None
-    preflight.drop_semantic_branch(cfg.model)
-    return f"{checkpoint} was trained without the semantic branch: testing without it"
+        return
+    raise UserError(
+        f"{checkpoint} was trained without the semantic branch that this config has: test it with the config of the "
+        f"same model without that branch, {semantic_leaf(cfg)}"
+    )
 
 
 def _fit_loaders(cfg: Config) -> None:
@@ -115,11 +115,6 @@ def _fit_loaders(cfg: Config) -> None:
         if isinstance(loader, dict) and not loader.get("num_workers"):
             loader.pop("persistent_workers", None)
             loader.pop("prefetch_factor", None)
-
-
-def _warn(line: str | None) -> None:
-    if line is not None and is_main_process():
-        print(f"warning: {line}", file=sys.stderr)
 
 
 def use_amp(cfg: Config) -> None:

@@ -32,7 +32,8 @@ def test_lists_and_what_was_left_out(root: Path, capsys: pytest.CaptureFixture[s
     told = capsys.readouterr().out.splitlines()
     assert told[0] == f"left out {root}/videos_train/tai_chi/empty.mp4: empty file"
     assert told[1].startswith("train: 2 clips of 2 classes, 1 left out")
-    assert told[2].startswith("val: 2 clips of 2 classes, 0 left out")
+    assert sum(line.startswith("val: 2 clips of 2 classes, 0 left out") for line in told) == 1
+    assert sum("tai chi" in line and " 1 " in line for line in told) == 2  # a table of each split
     for split in ("train", "val"):
         lines = (root / f"kinetics400_{split}_list_videos.txt").read_text().splitlines()
         assert lines == ["arm wrestling/b.mp4 0", "tai_chi/a.mp4 1"]
@@ -50,3 +51,27 @@ def test_mistakes_are_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -
     assert "does not exist" in mistake(NAME, [str(root / "nowhere")], capsys)
     (root / "label_map_k400.txt").write_text("arm wrestling\n")
     assert "tai_chi is no class" in mistake(NAME, [str(root)], capsys)
+
+
+def test_what_is_not_read_is_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "videos_val" / "tai_chi" / "gone.mp4").symlink_to("nothing.mp4")
+    (root / "videos_val" / "tai_chi" / "clip.rm").write_bytes(b"x")
+    (root / "videos_val" / "tai_chi" / "more").mkdir()
+    (root / "videos_val" / "tai_chi" / "a.mp4").rename(root / "videos_val" / "tai_chi" / "more" / "a.M4V")
+    (root / "label_map_k400.txt").write_bytes("arm wrestling\r\ntai chi\r\njuggling\r\n".encode("utf-8-sig"))
+    tool(NAME).main([str(root), "--workers", "1", "--splits", "val"])
+    told = capsys.readouterr().out
+    assert f"left out {root}/videos_val/tai_chi/gone.mp4: a link to nothing" in told
+    assert "1 files in" in told
+    assert "tai_chi/clip.rm" in told
+    assert "warning: val has no clip of 1 of 3 classes, the first juggling" in told
+    lines = (root / "kinetics400_val_list_videos.txt").read_text().splitlines()
+    assert lines == ["arm wrestling/b.mp4 0", "tai_chi/more/a.M4V 1"]
+
+
+def test_label_maps_in_other_encodings(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "label_map_k400.txt").write_text("arm wrestling\ntai chi\n", encoding="utf-16")
+    assert "label_map_k400.txt is UTF-16: save it as UTF-8" in mistake(NAME, [str(root)], capsys)
+    (root / "label_map_k400.txt").write_text("摔跤\n", encoding="gbk")
+    assert "label_map_k400.txt is not UTF-8 (line 1)" in mistake(NAME, [str(root)], capsys)
+    assert "--workers 0" in mistake(NAME, [str(root), "--workers", "0"], capsys)

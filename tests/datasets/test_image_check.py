@@ -1,0 +1,63 @@
+"""CheckImage refuses what would be decoded to something else than it is, and lets everything else pass unchanged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from swinv2_dense.errors import UserError
+
+pytest.importorskip("mmcv", reason="needs mmcv")
+
+from mmcv.transforms import LoadImageFromFile
+from mmengine.registry import TRANSFORMS
+
+from swinv2_dense.datasets.image_check import CheckImage
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def test_it_is_found_by_name() -> None:
+    assert isinstance(TRANSFORMS.build({"type": "swinv2_dense.CheckImage", "max_pixels": 5}), CheckImage)
+
+
+def test_what_is_right_passes_unchanged(image: Path) -> None:
+    for results in ({"img_path": str(image)}, {"img_path": str(image), "height": 30, "width": 40}):
+        assert CheckImage()(dict(results)) == results
+    for other in ("a.png", np.zeros((2, 2, 3)), {"img": 1}, {"img_path": None}, {"img_path": "s3://a/b.png"}):
+        assert CheckImage()(other) is other
+
+
+def test_what_is_wrong_names_the_file(image: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.png has 40 x 30 pixels, but 30 x 40 in the annotations"):
+        CheckImage()({"img_path": str(image), "height": 40, "width": 30})
+    with pytest.raises(UserError, match=r"a\.png has more pixels than max_image_pixels=1,199"):
+        CheckImage(max_pixels=1199)({"img_path": str(image)})
+    cv2.imwrite(str(image), np.full((30, 40, 3), 4080, np.uint16))
+    with pytest.raises(UserError, match=r"a\.png has more than 8 bits"):
+        CheckImage()({"img_path": str(image)})
+    assert CheckImage(colours=False)({"img_path": str(image)})
+    image.write_bytes(b"")
+    with pytest.raises(UserError, match=r"a\.png is an empty file"):
+        CheckImage()({"img_path": str(image)})
+
+
+@pytest.mark.parametrize("bands", [4, 6])
+def test_tiffs_of_more_bands_pass_where_they_are_loaded_whole(bands: int, tmp_path: Path) -> None:
+    path = str(tmp_path / "a.tif")
+    if bands == 4:
+        cv2.imwrite(path, np.zeros((30, 40, 4), np.uint8))
+    else:
+        Path(path).write_bytes(b"II*\0 whatever another backend reads")
+    assert CheckImage(colours=False)({"img_path": path})
+    if bands == 4:
+        loaded = LoadImageFromFile(color_type="unchanged")({"img_path": path})
+        assert loaded["img"].shape == (30, 40, 4)
