@@ -287,6 +287,7 @@ _DICTS = {"yacs.config.CfgNode", "mmengine.config.config.ConfigDict", "easydict.
 _INERT = {
     *(f"builtins.{name}" for name in ("int", "float", "str", "bool", "list", "dict", "tuple", "frozenset", "slice")),
     *(f"pathlib.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
+    *(f"pathlib._local.{name}" for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),  # of 3.13
     *("argparse.Namespace", "types.SimpleNamespace", "uuid.UUID", "decimal.Decimal", "fractions.Fraction"),
     *("builtins.getattr", "typing.Any", "copyreg._reconstructor", "builtins.object", "zoneinfo.ZoneInfo._unpickle"),
 }

@@ -125,7 +125,11 @@ def _import(part: Part) -> str:
     if part.module == "mmcv.ops":
         _run_operator()
     own = getattr(module, "__version__", None)
-    return own if isinstance(own, str) else importlib.metadata.version(part.distribution)
+    if isinstance(own, str):
+        return own
+    # Perhaps of another distribution than the one that we would install.
+    suppliers = importlib.metadata.packages_distributions().get(part.module.split(".")[0])
+    return importlib.metadata.version(suppliers[0] if suppliers else part.distribution)
 
 
 def _run_operator() -> None:

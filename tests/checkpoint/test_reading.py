@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ def test_a_bare_pickle_runs_nothing_either(tmp_path: Path, found_by_getattr: boo
     trace = tmp_path / "trace"
     function = b"cbuiltins\neval\n"
     if found_by_getattr:
-        function = b"cbuiltins\ngetattr\n" + b"cpathlib\nos\n" + text("mkdir") + b"\x86R"
+        function = b"cbuiltins\ngetattr\n" + b"cshutil\nos\n" + text("mkdir") + b"\x86R"
     argument = str(trace) if found_by_getattr else f"__import__('os').mkdir({str(trace)!r})"
     code = b"\x80\x02" + function + text(argument) + b"\x85R."
     (tmp_path / "x.pth").write_bytes(code)
@@ -141,6 +142,21 @@ def test_a_bare_pickle_runs_nothing_either(tmp_path: Path, found_by_getattr: boo
     assert not trace.exists()
     pickle.loads(code)
     assert trace.exists()
+
+
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_paths_beside_the_weights_are_read_whichever_python_saved_them(tmp_path: Path, module: str) -> None:
+    """Python 3.13 saves them under another name than the others, and neither name needs to be there to read."""
+    torch.save({"model": WEIGHTS, "args": {"output": PurePosixPath("out")}}, tmp_path / "x.pth")
+    with zipfile.ZipFile(tmp_path / "x.pth") as source, zipfile.ZipFile(tmp_path / "y.pth", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("data.pkl"):
+                saved = f"c{PurePosixPath.__module__}\nPurePosixPath".encode()
+                assert saved in content
+                content = content.replace(saved, f"c{module}\nPurePosixPath".encode())
+            target.writestr(name, content)
+    assert same(read(tmp_path / "y.pth").state_dict)
 
 
 def test_mmengines_training_checkpoints_are_read(tmp_path: Path) -> None:

@@ -38,6 +38,17 @@ def test_collect(modules: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr() == ("", "")
 
 
+def test_the_version_is_that_of_whichever_distribution_is_there(modules: Path) -> None:
+    """As ``mmcv.ops``, without a version of its own, of onedl-mmcv and of mmcv-lite."""
+    (modules / "somewhere").mkdir()
+    (modules / "somewhere" / "__init__.py").write_text("")
+    (modules / "somewhere" / "operators.py").write_text("")
+    (modules / "other-3.1.dist-info").mkdir()
+    (modules / "other-3.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 3.1\n")
+    (modules / "other-3.1.dist-info" / "top_level.txt").write_text("somewhere\n")
+    assert facts._import(Part("somewhere.operators", "the-one-we-would-install")) == "3.1"
+
+
 def test_torch_of_this_environment() -> None:
     torch = pytest.importorskip("torch")
     assert facts._cuda()["torch_cuda"] == (torch.version.cuda or "")
