@@ -68,7 +68,7 @@ def downloaded(url: str) -> Path:
 
 
 def _facts(url: str) -> dict[str, str | None] | None:
-    """What tells one version of a file from another; None where nobody answers."""
+    """By what two versions of a file differ; None where nobody answers."""
     try:
         request = urllib.request.Request(url, method="HEAD", headers=_AGENT)
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:

@@ -1,4 +1,6 @@
-"""Image weights for a video model, such that a clip of identical frames gives the image model's features.
+"""Weights of RGB images for other inputs: clips, and images of other channels.
+
+A clip of identical frames gives the image model's features.
 
 One more axis, time, comes first. A patch spreads its kernel evenly over its frames. The meta network of the position
 bias does not see time: its time column is zero, so every frame of a window has the image's bias, and attention over t
@@ -13,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["inflate"]
+__all__ = ["adapt_channels", "inflate"]
 
 _COORDINATES = re.compile(r"layers\.\d+\.blocks\.\d+\.attn\.cpb_mlp\.0\.weight")
 
@@ -31,3 +33,19 @@ def inflate(tensors: Mapping[str, Tensor], frames: int) -> dict[str, Tensor]:
         if _COORDINATES.fullmatch(name):
             inflated[name] = torch.cat([torch.zeros_like(weight[:, :1]), weight], dim=1)
     return inflated
+
+
+def adapt_channels(tensors: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """RGB -> images of ``channels`` channels, as timm does it.
+
+    For one channel the three kernels are added, which gives a grey image the features of its RGB copy. For more they
+    are repeated in turn and divided by ``channels`` / 3, which keeps the size of what they add up to.
+    """
+    adapted = dict(tensors)
+    weight = tensors["patch_embed.proj.weight"]
+    if channels == 1:
+        adapted["patch_embed.proj.weight"] = weight.sum(1, keepdim=True)
+    else:
+        repeats = -(-channels // 3)
+        adapted["patch_embed.proj.weight"] = torch.cat([weight] * repeats, dim=1)[:, :channels] * (3 / channels)
+    return adapted

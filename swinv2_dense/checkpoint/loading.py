@@ -16,19 +16,20 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from swinv2_dense.checkpoint.imagenet_rows import CLASSES_1K, CLASSES_22K, rows_of_1k
-from swinv2_dense.checkpoint.inflation import inflate
-from swinv2_dense.checkpoint.publishers import HEADS, Weights, from_authors, identify, to_authors
+from swinv2_dense.checkpoint.inflation import adapt_channels, inflate
+from swinv2_dense.checkpoint.publishers import HEADS, clean, identify
 from swinv2_dense.checkpoint.reading import Checkpoint, Source, read, unwrap
+from swinv2_dense.checkpoint.renaming import Weights, from_authors, to_authors
 from swinv2_dense.checkpoint.report import LoadReport, logger, show_window
-from swinv2_dense.checkpoint.window_transfer import Window, anatomy, find_geometry, windows_per_stage
+from swinv2_dense.checkpoint.window_transfer import Window, anatomy, find_geometry, saved_window, windows_per_stage
 from swinv2_dense.errors import UserError
 from swinv2_dense.layers.position_bias import bicubic
 
 __all__ = ["adapt_state_dict", "load_pretrained"]
 
 _BUFFER = "layers.{}.pretrained_window_size"
-# What tells two architectures apart: how many blocks there are, and their kind of position bias.
-_TELLING = re.compile(r"attn\.(logit_scale|cpb_mlp\.\S+)$")
+# By what two architectures differ: how many blocks there are, and their kind of position bias.
+_DISTINCT = re.compile(r"attn\.(logit_scale|cpb_mlp\.\S+)$")
 
 
 class Backbone(Protocol):
@@ -54,8 +55,8 @@ def load_pretrained(
     Args:
         model: one of our backbones, or any model holding exactly one, before it is sharded.
         source: as :func:`swinv2_dense.checkpoint.read` takes it.
-        pretrained_window_size: tokens; an int, a window, or one of these per stage. For weights that do not tell it:
-            what they tell goes first.
+        pretrained_window_size: tokens; an int, a window, or one of these per stage. For weights that do not say it:
+            what they say goes first.
         trust: allow a pickle to run its code.
         prefix: take only the part of the checkpoint whose names begin so, e.g. 'backbone' (mmengine's ``prefix``).
 
@@ -64,7 +65,7 @@ def load_pretrained(
 
     Raises:
         UserError: the checkpoint cannot be read, does not fit (names the first parameter and both shapes), holds a
-            number that is not finite, or nothing tells its pre-training window. The model is as before then.
+            number that is not finite, or its pre-training window is unknown. The model is as before then.
     """
     if is_model_wrapper(model):
         model = cast(nn.Module, model.module)
@@ -76,11 +77,12 @@ def load_pretrained(
     checkpoint = read(source, trust=trust)
     if prefix:
         checkpoint = _part(checkpoint, prefix)
-    weights = to_authors(checkpoint.state_dict, prefer=place, source=checkpoint.source)
+    weights = to_authors(checkpoint.state_dict, prefer=clean(place), source=checkpoint.source)
     state_dict, report = _fit(backbone, weights, checkpoint, argument)
-    report.loaded = [place + name for name in report.loaded]
+    places = _places(cast(nn.Module, backbone))
+    report.loaded = [place + places[name] for name in report.loaded]
     rest = _rest(model, weights, place, report)
-    model.load_state_dict({place + key: value for key, value in state_dict.items()} | rest, strict=False)
+    model.load_state_dict({place + places[key]: value for key, value in state_dict.items()} | rest, strict=False)
     logger().info("%s", report)
     return report
 
@@ -110,37 +112,43 @@ def adapt_state_dict(
                 f"{prefix}init_cfg=dict(type='Pretrained', checkpoint=...) or swinv2_dense.checkpoint.load_pretrained"
             )
         return
-    content = {key[len(prefix) :]: state_dict[key] for key in keys}
+    content = {clean(key[len(prefix) :]): state_dict[key] for key in keys}
     ours = cast(Backbone, backbone)
-    expected = dict(backbone.named_parameters())
-    saved = [content[name] for name in map(_BUFFER.format, range(len(ours.window_size))) if name in content]
+    expected, places = _parameters(ours), _places(backbone)
+    saved = [
+        saved_window(content[name], name, len(ours.window_size[0]))
+        for name in map(_BUFFER.format, range(len(ours.window_size)))
+        if name in content
+    ]
     if saved or all(name in expected for name in content):
         whole = len(saved) == len(ours.window_size)
-        resized = _resize_tables(expected, content)
-        state_dict.update({prefix + name: table for name, table in resized.items()})
-        content |= resized
+        content |= _resize_tables(expected, content)
         _check_own(expected, content, whole=whole)
+        for key in keys:  # also where a wrapper's part of the name is in the file or in the model alone
+            del state_dict[key]
+        state_dict.update({prefix + places.get(name, name): value for name, value in content.items()})
         if whole:
-            ours.set_pretrained_window_size(tuple(tuple(window.tolist()) for window in saved))
+            ours.set_pretrained_window_size(tuple(saved))
         elif any("cpb_mlp" in name for name in content):
             logger().warning("the state dict does not save its pre-training window: the backbone's own is kept")
         return
     if not prefix:
-        content = dict(unwrap(content, "the state dict")[0])
+        content = {clean(key): value for key, value in unwrap(content, "the state dict")[0].items()}
     if identify(content) is None and any(name in expected for name in content):
         return  # a part of ours and strangers: whether that will do is load_state_dict's `strict` to say
     weights = to_authors(content)
     adapted, report = _fit(ours, weights, Checkpoint(content), ours.pretrained_window_given)
     for key in keys:
         del state_dict[key]
-    state_dict.update({prefix + key: value for key, value in adapted.items()})
+    state_dict.update({prefix + places[key]: value for key, value in adapted.items()})
     ours.set_pretrained_window_size(report.pretrained_windows)
     logger().info("%s", report)
 
 
 def _part(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
     stem = prefix.removesuffix(".") + "."
-    part = {key.removeprefix(stem): value for key, value in checkpoint.state_dict.items() if key.startswith(stem)}
+    names = ((clean(key), value) for key, value in checkpoint.state_dict.items())
+    part = {name.removeprefix(stem): value for name, value in names if name.startswith(stem)}
     if not part:
         raise UserError(f"checkpoint {checkpoint.source} has no names that begin with {stem!r}: correct prefix")
     return replace(checkpoint, state_dict=part)
@@ -148,7 +156,10 @@ def _part(checkpoint: Checkpoint, prefix: str) -> Checkpoint:
 
 def _find_backbone(model: nn.Module) -> tuple[Backbone, str]:
     """Our backbone in a model and the prefix of its names."""
-    found = [(name, module) for name, module in model.named_modules() if hasattr(module, "set_pretrained_window_size")]
+    # of the type: torch.compile's wrapper answers for the module in it
+    found = [
+        (name, module) for name, module in model.named_modules() if hasattr(type(module), "set_pretrained_window_size")
+    ]
     if len(found) != 1:
         raise UserError(
             f"{type(model).__name__} holds {len(found)} of our SwinV2 backbones, not one: give the backbone"
@@ -157,13 +168,30 @@ def _find_backbone(model: nn.Module) -> tuple[Backbone, str]:
     return cast(Backbone, module), f"{name}." if name else ""
 
 
+def _parameters(backbone: Backbone) -> dict[str, nn.Parameter]:
+    """A backbone's parameters, without what wrappers of its parts add to the names."""
+    return {clean(name): parameter for name, parameter in backbone.named_parameters()}
+
+
+def _places(backbone: nn.Module) -> dict[str, str]:
+    """Clean name of every parameter and buffer -> the name that the backbone's ``load_state_dict`` wants.
+
+    It has the parts that wrappers add, but those of FSDP and activation checkpointing, which add them themselves.
+    """
+    places = {}
+    for name, _ in (*backbone.named_parameters(), *backbone.named_buffers()):
+        place = name.replace("_fsdp_wrapped_module.", "").replace("_checkpoint_wrapped_module.", "")
+        places[clean(name)] = place
+    return places
+
+
 def _check_own(expected: Mapping[str, Tensor], content: Mapping[str, Any], *, whole: bool) -> None:
     """Refuse our own weights of another architecture. Unless they are a ``whole`` backbone's, a part of it is fine."""
     for name, parameter in expected.items():
         if name in content and content[name].shape != parameter.shape:
             raise _misfit(name, content[name], parameter)
     # of every block; a sharded backbone has no such names, and its whole is not seen here
-    blocks, theirs = ([name for name in names if _TELLING.search(name)] for names in (expected, content))
+    blocks, theirs = ([name for name in names if _DISTINCT.search(name)] for names in (expected, content))
     if whole and "layers.0.blocks.0.attn.logit_scale" in expected:
         for name in (*blocks, *theirs):
             if (name in expected) != (name in content):
@@ -194,64 +222,87 @@ def _fit(
 ) -> tuple[dict[str, Tensor], LoadReport]:
     """The weights as a complete state dict of the backbone, which is not touched, and the report on them."""
     tensors = from_authors(weights, "ours")
-    patch = dict(backbone.named_parameters())["patch_embed.proj.weight"]
+    parameters = _parameters(backbone)
+    patch = parameters["patch_embed.proj.weight"]
     inflates = patch.ndim == 1 + tensors["patch_embed.proj.weight"].ndim
     if inflates:  # an image model's weights for a video model
         tensors = inflate(tensors, frames=patch.shape[2])
         argument = argument and tuple(window[1:] for window in argument)
-    dropped = {kind: list(keys) for kind, keys in weights.dropped.items()}
-    parameters = dict(backbone.named_parameters())
+    channels = tensors["patch_embed.proj.weight"].shape[1], patch.shape[1]
+    # a backbone of ours was built with its channels on purpose; a classifier has three because ImageNet has
+    if channels[0] == 3 != channels[1] and weights.publisher != "ours":
+        tensors = adapt_channels(tensors, channels[1])
     tensors |= _resize_tables(parameters, tensors)
-    found = f" (checkpoint: {anatomy(weights)})"
-    plain_norms = [name for name in parameters if name not in tensors and re.match(r"norm\d", name)]
-    for name, parameter in parameters.items():
-        if name not in plain_norms and (name not in tensors or tensors[name].shape != parameter.shape):
-            raise _misfit(name, tensors.get(name), parameter, found)
-    for name in [name for name in tensors if name not in parameters]:
-        if not re.match(r"norm\d", name):
-            raise _misfit(name, tensors[name], None, found)
-        dropped.setdefault("norm of a stage not in out_indices", []).append(name)
+    plain_norms, foreign_norms = _compare(tensors, parameters, weights)
+    for name in foreign_norms:
         del tensors[name]
-    pretrained, told = _pretrained_windows(backbone, weights, checkpoint, argument)
+    loaded = list(tensors)
+
+    pretrained, window_source = _pretrained_windows(backbone, weights, checkpoint, argument)
     if inflates:  # nothing is known of time yet: its unit is the window that training will have
         time = backbone.pretrained_window_given or backbone.window_size
         pretrained = tuple((t[0], *window) for t, window in zip(time, pretrained, strict=True))
-        told += ", inflated from an image model"
-    report = LoadReport(
-        publisher=weights.publisher,
-        source=checkpoint.source,
-        loaded=list(tensors),
-        pretrained_windows=pretrained,
-        windows=backbone.window_size,
-        window_source=told,
-        plain_norms=plain_norms,
-        unexpected=weights.unexpected,
-        dropped=dropped,
-        choice=checkpoint.choice,
-    )
+        window_source += ", inflated from an image model"
+    # The dict is complete, so that `strict=True` holds: norms that no classifier has start as plain LayerNorm, and the
+    # windows are saved with the weights from here on.
     for name in plain_norms:
         fill = torch.ones if name.endswith("weight") else torch.zeros
         tensors[name] = fill(parameters[name].shape, dtype=parameters[name].dtype)
     tensors |= {_BUFFER.format(s): torch.tensor(window) for s, window in enumerate(pretrained)}
-    return tensors, report
+    dropped = {kind: list(keys) for kind, keys in weights.dropped.items()}
+    return tensors, LoadReport(
+        publisher=weights.publisher,
+        source=checkpoint.source,
+        loaded=loaded,
+        pretrained_windows=pretrained,
+        windows=backbone.window_size,
+        window_source=window_source,
+        plain_norms=plain_norms,
+        unexpected=weights.unexpected,
+        dropped=dropped | ({"norm of a stage not in out_indices": foreign_norms} if foreign_norms else {}),
+        choice=checkpoint.choice,
+        channels=channels,
+    )
+
+
+def _compare(
+    tensors: Mapping[str, Tensor], parameters: Mapping[str, Tensor], weights: Weights
+) -> tuple[list[str], list[str]]:
+    """Norms that the model alone has, and those that the weights alone have; anything else that differs is refused.
+
+    The norms may differ because classifiers have one, of the last stage, where a dense model has one of each stage that
+    it returns.
+    """
+    arch = f" (the checkpoint's: arch={anatomy(weights).as_config()})"
+    norm = re.compile(r"norm\d+\.")
+    plain = [name for name in parameters if name not in tensors and norm.match(name)]
+    foreign = [name for name in tensors if name not in parameters and norm.match(name)]
+    for name, parameter in parameters.items():
+        if name not in plain and (name not in tensors or tensors[name].shape != parameter.shape):
+            raise _misfit(name, tensors.get(name), parameter, arch)
+    for name, tensor in tensors.items():
+        if name not in parameters and name not in foreign:
+            raise _misfit(name, tensor, None, arch)
+    return plain, foreign
 
 
 def _pretrained_windows(
     backbone: Backbone, weights: Weights, checkpoint: Checkpoint, argument: tuple[Window, ...] | None
 ) -> tuple[tuple[Window, ...], str]:
-    """The pre-training window of every stage and what told it; a warning where ``argument`` says otherwise."""
-    geometry = find_geometry(weights, checkpoint.name, checkpoint.config, argument)
+    """The pre-training window of every stage and where it was found; a warning where ``argument`` says otherwise."""
+    geometry = find_geometry(weights, checkpoint.name, checkpoint.config, argument, checkpoint.training)
     if geometry is None:
         axes = weights.tensors["patch_embed.proj.weight"].ndim - 2
         if all(n == 1 for window in backbone.window_size for n in window[-axes:]):
             return tuple(window[-axes:] for window in backbone.window_size), "nothing; windows of one token need none"
         raise UserError(
-            f"nothing tells the pre-training window of checkpoint {checkpoint.source} (no coordinate tables, no "
-            "config.json, no publisher's name): give it as pretrained_window_size, e.g. 8"
+            f"nothing says what the pre-training window of checkpoint {checkpoint.source} is (no coordinate tables, "
+            "no config.json, no publisher's name): give it as pretrained_window_size, e.g. "
+            "--cfg-options model.backbone.pretrained_window_size=8"
         )
     if argument is not None and argument != geometry.pretrained:
         logger().warning(
-            "pretrained_window_size=%s disagrees with %s, which tells %s: the latter is used",
+            "pretrained_window_size=%s disagrees with %s, which says %s: the latter is used",
             *(" ".join(map(show_window, argument)), geometry.source, " ".join(map(show_window, geometry.pretrained))),
         )
     return geometry.pretrained, geometry.source
@@ -263,8 +314,10 @@ def _rest(model: nn.Module, weights: Weights, prefix: str, report: LoadReport) -
     Of a whole model's checkpoint whose backbone lies where ``model``'s does, that is everything of the same shape. A
     classifier's head finds its place whatever the two call it; one for other classes stays as initialised.
     """
-    places = {k: v for k, v in model.state_dict().items() if not k.startswith(prefix)} if prefix else {}
-    whole = weights.prefix == prefix
+    beside = {k: v for k, v in model.state_dict().items() if not k.startswith(prefix)} if prefix else {}
+    names_of = {clean(key): key for key in beside}
+    places = {clean(key): value for key, value in beside.items()}
+    whole = weights.prefix == clean(prefix)
     origins: dict[str, str] = {}  # place in the model -> key in the file
     for key in weights.other:
         names = ([key] if whole else []) + HEADS.get(weights.head_keys.get(key, ""), [])
@@ -272,9 +325,9 @@ def _rest(model: nn.Module, weights: Weights, prefix: str, report: LoadReport) -
             origins[place] = key
     values = {place: _rows(weights.other[key], places[place], place) for place, key in origins.items()}
     fits = {place: value for place, value in values.items() if places[place].shape == value.shape}
-    report.loaded += fits
+    report.loaded += [names_of[place] for place in fits]
     wanted = places if whole and fits else [name for names in HEADS.values() for name in names if name in places]
-    report.missing += [place for place in wanted if place not in fits]
+    report.missing += [names_of[place] for place in wanted if place not in fits]
     kept = {kind: [key for key in keys if key not in origins.values()] for kind, keys in report.dropped.items()}
     shapes = [(p, key, tuple(weights.other[key].shape), tuple(places[p].shape)) for p, key in origins.items()]
     kept["of another shape"] = [f"{key} {theirs} for {ours}" for p, key, theirs, ours in shapes if p not in fits]
@@ -282,7 +335,7 @@ def _rest(model: nn.Module, weights: Weights, prefix: str, report: LoadReport) -
         f"{key} {theirs}, kept {ours}" for p, key, theirs, ours in shapes if p in fits and theirs != ours
     ]
     report.dropped = {kind: keys for kind, keys in kept.items() if keys}
-    return fits
+    return {names_of[place]: value for place, value in fits.items()}
 
 
 def _rows(value: Tensor, place: Tensor, name: str) -> Tensor:

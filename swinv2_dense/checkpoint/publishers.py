@@ -1,24 +1,19 @@
-"""How each publisher names the weights of a SwinV2, in one table each, and pure functions between them.
+"""How each publisher names the weights of a SwinV2, in one table each, and whose names a state dict has.
 
 The names in the middle are those of the authors' release, which are also ours but for the norms: the authors' ``norm``
 is our ``norm{i}`` of the last stage, and only ours has norms of the earlier ones. A publisher's table lists what it
-calls differently. ``{s}`` is a stage, ``{b}`` a block of it, ``{t}`` the stage after ``{s}``; torchvision counts blocks
-and patch merging in one row, ``{o}`` = 2s + 1 and ``{e}`` = 2s + 2.
+calls differently. ``{s}`` is a stage, ``{b}`` a block of it, ``{t}`` the stage after ``{s}``; torchvision numbers the
+blocks of stage s as part ``{o}`` = 2s + 1 and the patch merging after it as ``{e}`` = 2s + 2.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-
-import torch
-from torch import Tensor
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from swinv2_dense.errors import UserError
 
-__all__ = ["HEADS", "PUBLISHERS", "Weights", "from_authors", "identify", "to_authors"]
+__all__ = ["HEADS", "PREFIXES", "PUBLISHERS", "clean", "identify", "renamer", "table_of", "unflattened"]
 
 PUBLISHERS = ("microsoft", "timm", "huggingface", "mmpretrain", "torchvision", "simmim", "ours")
 
@@ -30,7 +25,7 @@ _NAMES = (
     *(f"{_BLOCK}.{part}" for part in ("norm1", "norm2", "norm3", "mlp.fc1", "mlp.fc2")),
     *("layers.{s}.downsample.reduction", "layers.{s}.downsample.norm"),
 )
-# Rebuilt from the windows (or zero by construction), never loaded. The coordinate tables tell the windows.
+# Rebuilt from the windows (or zero by construction), never loaded. The windows are found from the coordinate tables.
 _TABLE = f"{_BLOCK}.attn.relative_coords_table"
 _BUFFERS = (_TABLE, f"{_BLOCK}.attn.relative_position_index", f"{_BLOCK}.attn_mask", f"{_BLOCK}.attn.k_bias")
 
@@ -77,12 +72,13 @@ _MMPRETRAIN = {
     "layers.{s}.downsample.reduction": "stages.{t}.downsample.reduction",
     "layers.{s}.downsample.norm": "stages.{t}.downsample.norm",
 }
+_TV = "features.{o}.{b}"
 _TORCHVISION = {
     "patch_embed.proj": "features.0.0",
     "patch_embed.norm": "features.0.2",
-    **{n: n.replace(_BLOCK, "features.{o}.{b}") for n in (*_NAMES, *_BUFFERS) if n.startswith(_BLOCK)},
-    f"{_BLOCK}.mlp.fc1": "features.{o}.{b}.mlp.0",
-    f"{_BLOCK}.mlp.fc2": "features.{o}.{b}.mlp.3",
+    **{n: n.replace(_BLOCK, _TV) for n in (*_NAMES, *_BUFFERS) if n.startswith(_BLOCK)},
+    f"{_BLOCK}.mlp.fc1": f"{_TV}.mlp.0",
+    f"{_BLOCK}.mlp.fc2": f"{_TV}.mlp.3",
     "layers.{s}.downsample.reduction": "features.{e}.reduction",
     "layers.{s}.downsample.norm": "features.{e}.norm",
 }
@@ -101,101 +97,103 @@ HEADS = {
     f"head.{part}": [f"{name}.{part}" for name in ("head.fc", "classifier", "head")] for part in ("weight", "bias")
 }
 # What the backbone's names begin with in a file of the publisher's that has a head.
-_PREFIXES = {"huggingface": "swinv2.", "mmpretrain": "backbone."}
+PREFIXES = {"huggingface": "swinv2.", "mmpretrain": "backbone."}
 
 
-@dataclass
-class Weights:
-    """A SwinV2 in the authors' names.
-
-    ``tensors``: parameters of the backbone, the last norm as ``norm``, those of earlier stages (if any) as ``norm{i}``.
-    ``head``: ``head.weight``, ``head.bias`` of a classifier; ``head_keys``: the file's keys of these. ``tables``:
-    relative_coords_table of each block.
-    ``saved_windows``: pre-training window of each stage as our own files store it. ``other``: what the file holds
-    beside the backbone, a head included, under its own names. ``dropped``: keys of the file that a backbone has no use
-    for, by what they are; ``unexpected``: those nothing is known about.
-    """
-
-    publisher: str
-    prefix: str
-    tensors: dict[str, Tensor]
-    head: dict[str, Tensor] = field(default_factory=dict)
-    head_keys: dict[str, str] = field(default_factory=dict)
-    tables: dict[str, Tensor] = field(default_factory=dict)
-    saved_windows: dict[int, Tensor] = field(default_factory=dict)
-    dropped: dict[str, list[str]] = field(default_factory=dict)
-    unexpected: list[str] = field(default_factory=list)
-    other: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def depths(self) -> tuple[int, ...]:
-        """Blocks of each stage."""
-        blocks = [name.split(".") for name in self.tensors if name.endswith("attn.logit_scale")]
-        stages = [int(parts[1]) for parts in blocks]
-        return tuple(stages.count(stage) for stage in range(1 + max(stages, default=-1)))
+# Parts of a name that wrappers add, wherever they stand: DDP and EMA, torch.compile, FSDP, activation checkpointing,
+# DeepSpeed and Lightning.
+_WRAPPERS = {
+    *("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"),
+}
+# How the patch embedding's weight and the stages are called, by which publishers differ.
+_STEMS = {
+    "patch_embed.proj": "layers",
+    "patch_embed.projection": "stages",
+    "embeddings.patch_embeddings.projection": "encoder.layers",
+    "features.0.0": "features",
+}
+_STAGES = re.compile(r"(?:^|\.)(encoder\.layers|layers|stages|features)[._][0-9]")
 
 
-def identify(state_dict: Mapping[str, object], prefer: str = "") -> tuple[str, str] | None:
-    """Publisher of a state dict and the prefix of its backbone's names; None where no SwinV2 is in it.
+def clean(name: str) -> str:
+    """A name without what wrappers of modules add to it: ``module.layers.0._orig_mod.x`` is ``layers.0.x``."""
+    parts = name.split(".")
+    return name if _WRAPPERS.isdisjoint(parts) else ".".join(part for part in parts if part not in _WRAPPERS)
+
+
+def identify(names: Iterable[str], prefer: str = "") -> tuple[str, str] | None:
+    """Publisher of a state dict with these (clean) names and the prefix of its backbone; None where no SwinV2 is in it.
 
     Of several SwinV2s the one under the prefix ``prefer`` is meant.
 
     Raises:
         UserError: several SwinV2s, or a Swin of version 1.
     """
-    stems = {"patch_embed.proj": "layers.", "patch_embed.projection": "stages."}
-    stems["embeddings.patch_embeddings.projection"] = "encoder.layers."
-    stems["features.0.0"] = "features."
-    found: dict[str, str] = {}
-    for key in state_dict:
-        for stem, stages in stems.items():
-            prefix = key.removesuffix(f"{stem}.weight")
-            if prefix != key and (not prefix or prefix.endswith(".")):
-                names = {k[len(prefix) :] for k in state_dict if k.startswith(prefix)}
-                if any(n.startswith(stages[:-1]) and _is_meta_network(n) for n in names):
-                    found[prefix] = _family(names, stem, prefix)
-    if not found and any("relative_position_bias_table" in key for key in state_dict):
+    names = list(names)
+    patches: dict[str, str] = {}  # prefix -> stem
+    for name in names:
+        for stem in _STEMS:
+            prefix = name.removesuffix(f"{stem}.weight")
+            if prefix != name and (not prefix or prefix.endswith(".")):
+                patches[prefix] = stem
+    networks = {place for name in names for place in _networks(name)}
+    found = {prefix: stem for prefix, stem in patches.items() if (prefix, _STEMS[stem]) in networks}
+    if not found and any("relative_position_bias_table" in name for name in names):
         raise UserError(
             "the checkpoint is a Swin Transformer of version 1 (relative_position_bias_table, no cpb_mlp); "
             "give a SwinV2 checkpoint, or use mmdet's SwinTransformer"
         )
     if len(found) > 1 and prefer not in found:
+        some = ", ".join(map(repr, sorted(found)[:4])) + (", ..." if len(found) > 4 else "")
         raise UserError(
-            f"the checkpoint holds {len(found)} SwinV2 backbones ({', '.join(map(repr, sorted(found)))}): "
-            "give a state dict with one of them"
+            f"the checkpoint holds {len(found)} SwinV2 backbones ({some}): give a state dict with one of them"
         )
-    prefix = prefer if prefer in found else next(iter(found), "")
-    return (found[prefix], prefix) if found else None
+    if not found:
+        return None
+    prefix = prefer if prefer in found else next(iter(found))
+    inside = {name[len(prefix) :] for name in names if name.startswith(prefix)}
+    return _family(inside, found[prefix], prefix), prefix
 
 
-def _is_meta_network(name: str) -> bool:
-    return "cpb_mlp." in name or "continuous_position_bias_mlp." in name
+def _networks(name: str) -> Iterator[tuple[str, str]]:
+    """Prefix and name of the stages, where ``name`` is of a meta network; two of them for ``encoder.layers``."""
+    if any(part in name for part in ("cpb_mlp.", "rpe_mlp.", "continuous_position_bias_mlp.")) and (
+        match := _STAGES.search(name)
+    ):
+        prefix = name[: match.start(1)]
+        yield prefix, match[1]
+        if match[1] == "encoder.layers":  # SimMIM's encoder, or a prefix called so
+            yield f"{prefix}encoder.", "layers"
 
 
 def _family(names: set[str], stem: str, prefix: str) -> str:
     if stem != "patch_embed.proj":
-        return {"patch_embed.projection": "mmpretrain", "features.0.0": "torchvision"}.get(stem, "huggingface")
-    if "mask_token" in names or prefix == "encoder.":
+        return {
+            "patch_embed.projection": "mmpretrain",
+            "features.0.0": "torchvision",
+        }.get(stem, "huggingface")
+    if "mask_token" in names or re.search(r"(^|\.)encoder\.$", prefix):
         return "simmim"
     if "layers.0.pretrained_window_size" in names or any(re.match(r"norm\d", n) for n in names):
         return "ours"
-    merging = {n.split(".")[1] for n in _unflattened(names) if re.match(r"layers\.\d+\.downsample", n)}
+    merging = {n.split(".")[1] for n in map(unflattened, names) if re.match(r"layers\.\d+\.downsample", n)}
     # timm counts patch merging with the stage after it, so its first stage has none
     if "head.fc.weight" in names or (merging and "0" not in merging):
         return "timm"
     return "microsoft"
 
 
-def _unflattened(names: set[str]) -> list[str]:
-    return [re.sub(r"^layers_(\d+)", r"layers.\1", n) for n in names]  # as timm's features_only models are
+def unflattened(name: str) -> str:
+    """timm's ``features_only`` models call their stages ``layers_0``."""
+    return re.sub(r"^layers_([0-9]+)", r"layers.\1", name)
 
 
-def _renamer(table: Mapping[str, str]) -> Callable[[str], str | None]:
+def renamer(table: Mapping[str, str]) -> Callable[[str], str | None]:
     """A function that renames by ``table`` (template -> template); None for a name that no template matches."""
     patterns = []
     for theirs, ours in table.items():
         # a {t} is one stage later than {s}, on either side
-        pattern = re.sub(r"\\{([stboe])\\}", r"(?P<\1>\\d+)", re.escape(theirs))
+        pattern = re.sub(r"\\{([a-z])\\}", r"(?P<\1>[0-9]{1,4})", re.escape(theirs))
         patterns.append((re.compile(pattern + r"(?P<end>\.weight|\.bias)?"), ours))
 
     def rename(name: str) -> str | None:
@@ -205,165 +203,23 @@ def _renamer(table: Mapping[str, str]) -> Callable[[str], str | None]:
                 stage = _stage(groups)
                 if stage is None:
                     continue
-                counts = {"s": stage, "t": stage + 1, "o": 2 * stage + 1, "e": 2 * stage + 2}
-                return template.format(**counts, b=groups.get("b")) + (groups["end"] or "")
+                numbers = {"s": stage, "t": stage + 1, "o": 2 * stage + 1, "e": 2 * stage + 2, "b": groups.get("b")}
+                return template.format(**numbers) + (groups["end"] or "")
         return None
 
     return rename
 
 
-def _stage(groups: Mapping[str, str | None]) -> int | None:
-    """The stage that the numbers in a name tell; None where they are no stage's."""
+def _stage(groups: Mapping[str, str]) -> int | None:
+    """The stage that a name's number stands for; None for a number that stands for none."""
     for letter, factor, offset in (("s", 1, 0), ("t", 1, 1), ("o", 2, 1), ("e", 2, 2)):
-        if (number := groups.get(letter)) is not None:
-            stage, rest = divmod(int(number) - offset, factor)
-            return None if rest or stage < 0 else stage
+        if groups.get(letter):
+            stage, remainder = divmod(int(groups[letter]) - offset, factor)
+            return None if remainder or stage < 0 else stage
     return 0
 
 
-def _table(publisher: str) -> dict[str, str]:
+def table_of(publisher: str) -> dict[str, str]:
     """The authors' names -> the publisher's."""
     special = _TABLES[publisher]
     return {**special, **{name: name for name in (*_NAMES, *_BUFFERS) if name not in special}}
-
-
-def to_authors(state_dict: Mapping[str, object], prefer: str = "", source: str = "the state dict") -> Weights:
-    """The weights of a state dict of any publisher; ``prefer`` as in :func:`identify`.
-
-    Raises:
-        UserError: no SwinV2 or several, version 1, absolute position embeddings, a weight that is not finite; names the
-            ``source`` or the key.
-    """
-    identity = identify(state_dict, prefer)
-    if identity is None:
-        raise UserError(
-            f"checkpoint {source} is not a SwinV2's: no patch_embed with cpb_mlp among its {len(state_dict)} keys"
-        )
-    publisher, prefix = identity
-    weights = Weights(publisher, prefix, {})
-    rename = _renamer({theirs: authors for authors, theirs in _table(publisher).items()})
-    for key, value in state_dict.items():
-        if isinstance(value, Tensor):
-            _sort_in(weights, key, value.detach(), rename)
-    if publisher == "huggingface":
-        weights.tensors = _merge_qkv(weights.tensors)
-    if publisher == "mmpretrain":
-        weights.tensors = _permute_reductions(weights.tensors, to_authors=True)
-    if publisher == "torchvision":
-        weights.tensors = _split_bias(weights.tensors)
-    _rename_norm(weights.tensors, f"norm{len(weights.depths) - 1}", "norm")
-    return weights
-
-
-def _sort_in(weights: Weights, key: str, value: Tensor, rename: Callable[[str], str | None]) -> None:
-    """Put one tensor of a file where it belongs in ``weights``."""
-    inside = key.startswith(weights.prefix)
-    name = key[len(weights.prefix) :] if inside else key
-    if weights.publisher == "timm":
-        name = _unflattened({name})[0]
-    authors = name if inside and re.fullmatch(r"norm\d+\.(weight|bias)", name) else rename(name)
-    if authors is not None and authors.startswith("head."):
-        weights.head[authors] = weights.other[key] = value
-        weights.head_keys[key] = authors
-        weights.dropped.setdefault("head", []).append(key)
-    elif not inside:
-        weights.other[key] = value
-        weights.dropped.setdefault("decoder" if key.startswith("decoder.") else "beside the backbone", []).append(key)
-    elif "absolute_pos_embed" in name or "position_embeddings" in name:
-        raise UserError(f"{key}: absolute position embeddings, which this backbone does not have; take other weights")
-    elif "mask_token" in name:
-        weights.dropped.setdefault("mask token", []).append(key)
-    elif authors is None:
-        weights.unexpected.append(key)
-    elif authors.endswith("relative_coords_table"):
-        weights.tables[authors] = value
-    elif authors.endswith("pretrained_window_size"):
-        weights.saved_windows[int(authors.split(".")[1])] = value
-    elif not authors.endswith(("relative_position_index", "attn_mask", "k_bias")):
-        if value.is_floating_point() and not value.is_meta and not bool(torch.isfinite(value).all()):
-            raise UserError(f"{key} holds a number that is not finite: the file is damaged or its training diverged")
-        weights.tensors[authors] = value
-
-
-def from_authors(
-    weights: Weights, publisher: str, buffers: Mapping[str, Tensor] = MappingProxyType({})
-) -> dict[str, Tensor]:
-    """A publisher's state dict, with the head where there is one ('ours' has none): the inverse of :func:`to_authors`.
-
-    ``buffers``, in the authors' names, are what the publisher saves beside the parameters.
-
-    Raises:
-        UserError: the publisher's models lack a parameter of these weights (the extra norms of H and G).
-    """
-    table, last = _table(publisher), len(weights.depths) - 1
-    tensors = dict(weights.tensors)
-    if publisher in ("ours", "mmpretrain"):
-        _rename_norm(tensors, "norm", f"norm{last}")
-    elif extra := [name for name in tensors if re.search(r"blocks\.\d+\.norm3", name)]:
-        raise UserError(f"{extra[0]}: {publisher}'s models have no extra norms (SwinV2-H and -G); only mmpretrain's do")
-    if publisher == "huggingface":
-        tensors = _split_qkv(tensors)
-    if publisher == "mmpretrain":
-        tensors = _permute_reductions(tensors, to_authors=False)
-    rename = _renamer(table)
-    prefix = _PREFIXES.get(publisher, "") if weights.head or publisher == "mmpretrain" else ""
-    out: dict[str, Tensor] = {}
-    for name, value in {**tensors, **buffers}.items():
-        out[prefix + (rename(name) or name)] = value
-    if publisher != "ours":
-        for name, value in weights.head.items():
-            out[rename(name) or name] = value
-    return out
-
-
-def _rename_norm(tensors: dict[str, Tensor], old: str, new: str) -> None:
-    for part in ("weight", "bias"):
-        if f"{old}.{part}" in tensors:
-            tensors[f"{new}.{part}"] = tensors.pop(f"{old}.{part}")
-
-
-def _merge_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """attn.{q,k,v}.weight -> attn.qkv.weight, rows in this order."""
-    out: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        stem = re.sub(r"attn\.[qkv]\.weight$", "attn.", name)
-        if stem == name:
-            out[name] = value
-        elif name.endswith("attn.q.weight"):
-            out[f"{stem}qkv.weight"] = torch.cat([tensors[f"{stem}{part}.weight"] for part in "qkv"])
-    return out
-
-
-def _split_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    out: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        stem = name.removesuffix("qkv.weight")
-        if stem == name:
-            out[name] = value
-        else:
-            out |= {f"{stem}{part}.weight": rows.clone() for part, rows in zip("qkv", value.chunk(3), strict=True)}
-    return out
-
-
-def _split_bias(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """attn.qkv.bias -> attn.q_bias and attn.v_bias; the part of the keys, which have none, is not used."""
-    out: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        stem = name.removesuffix("qkv.bias")
-        if stem == name:
-            out[name] = value
-        else:
-            q, _, v = value.chunk(3)
-            out |= {f"{stem}q_bias": q.clone(), f"{stem}v_bias": v.clone()}
-    return out
-
-
-def _permute_reductions(tensors: Mapping[str, Tensor], *, to_authors: bool) -> dict[str, Tensor]:
-    """Patch merging sees 4C channels: the authors' are ordered (column, row, channel), those of MMPretrain, which uses
-    ``nn.Unfold``, (channel, row, column)."""
-    out = dict(tensors)
-    for name, value in tensors.items():
-        if name.endswith("downsample.reduction.weight"):
-            sizes = (-1, 2, 2) if to_authors else (2, 2, -1)
-            out[name] = value.unflatten(1, sizes).permute(0, 3, 2, 1).flatten(1)
-    return out

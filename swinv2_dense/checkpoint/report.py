@@ -31,7 +31,8 @@ class LoadReport:
     have; they start as plain LayerNorm. ``dropped``: keys of the checkpoint without use here, by what they are;
     ``unexpected``: those that nothing is known about. ``pretrained_windows``, ``windows``: tokens per axis and stage,
     of the pre-training and of the model; ``window_source``: where the former were found. ``choice``: which of several
-    sets of weights in the file was loaded, empty where there is one.
+    sets of weights in the file was loaded, empty where there is one. ``channels``: of the checkpoint's images and of
+    the model's, to which the patch embedding was adapted.
     """
 
     publisher: str
@@ -45,9 +46,12 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     choice: str = ""
+    channels: tuple[int, int] = (3, 3)
 
     def __str__(self) -> str:
         rows = [("publisher", self.publisher), ("loaded", f"{len(self.loaded)} tensors")]
+        if self.channels[0] != self.channels[1]:
+            rows.append(("adapted", f"patch_embed.proj.weight from {self.channels[0]} channels to {self.channels[1]}"))
         if self.choice:
             rows.insert(1, ("weights", self.choice))
         if self.plain_norms:
@@ -57,7 +61,7 @@ class LoadReport:
         rows += [("dropped", f"{kind}: {_some(keys)}") for kind, keys in self.dropped.items()]
         for stage, (pretrained, window) in enumerate(zip(self.pretrained_windows, self.windows, strict=True)):
             rows.append((f"stage {stage}", f"pre-trained window {show_window(pretrained)} -> {show_window(window)}"))
-        rows.append(("windows", f"told by {self.window_source}"))
+        rows.append(("windows", f"from {self.window_source}"))
         width = max(len(label) for label, _ in rows)
         return "\n".join([f"Checkpoint {self.source}", *(f"  {label:<{width}}  {text}" for label, text in rows)])
 

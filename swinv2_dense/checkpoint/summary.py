@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swinv2_dense.checkpoint.publishers import Weights, to_authors
 from swinv2_dense.checkpoint.reading import Checkpoint
+from swinv2_dense.checkpoint.renaming import Weights, to_authors
 from swinv2_dense.checkpoint.report import show_window
 from swinv2_dense.checkpoint.window_transfer import Anatomy, Geometry, Window, anatomy, find_geometry
 
@@ -19,7 +19,7 @@ def image_size_of(windows: tuple[Window, ...], patch: Window) -> Window:
 
 @dataclass(frozen=True)
 class Summary:
-    """What :func:`summarize` finds. ``geometry`` is None where nothing tells the pre-training window; ``parameters``
+    """What :func:`summarize` finds. ``geometry`` is None where nothing says what the windows are; ``parameters``
     counts the backbone's; sizes are in pixels."""
 
     source: str
@@ -40,13 +40,13 @@ class Summary:
             ("head", f"{shape.num_classes} classes" if shape.num_classes else "none"),
         ]
         if geometry is None:
-            rows.append(("windows", "unknown: no coordinate tables, config.json or publisher's name tells them"))
+            rows.append(("windows", "unknown: no coordinate tables, config.json or publisher's name says them"))
         else:
             if geometry.windows:  # clamped to the maps, which what our own files save is not
                 pretraining = show_window(image_size_of(geometry.pretrained, shape.patch_size))
                 rows.append(("pre-training size", f"{pretraining} pixels, by the last stage's window"))
             rows += [(f"window, stage {s}", _show(geometry, s)) for s in range(len(shape.depths))]
-            rows.append(("windows told by", geometry.source))
+            rows.append(("windows from", geometry.source))
         beside = {kind: keys for kind, keys in weights.dropped.items() if kind != "head"}
         rows += [(f"also: {kind}", f"{len(keys)} keys, {keys[0]} ...") for kind, keys in beside.items()]
         if weights.unexpected:
@@ -66,6 +66,6 @@ def summarize(checkpoint: Checkpoint) -> Summary:
         UserError: there is no SwinV2 in it.
     """
     weights = to_authors(checkpoint.state_dict, prefer="backbone.", source=checkpoint.source)
-    geometry = find_geometry(weights, checkpoint.name, checkpoint.config)
+    geometry = find_geometry(weights, checkpoint.name, checkpoint.config, training=checkpoint.training)
     count = sum(tensor.numel() for tensor in weights.tensors.values())
     return Summary(checkpoint.source, weights, anatomy(weights), geometry, count)

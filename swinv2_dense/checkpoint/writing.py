@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swinv2_dense.checkpoint.publishers import Weights, from_authors, to_authors
 from swinv2_dense.checkpoint.reading import Source, read
+from swinv2_dense.checkpoint.renaming import Weights, from_authors, to_authors
 from swinv2_dense.checkpoint.summary import image_size_of
 from swinv2_dense.checkpoint.window_transfer import (
     Anatomy,
@@ -29,7 +30,9 @@ from swinv2_dense.layers.log_cpb import log_coordinates
 
 __all__ = ["TARGETS", "convert", "position_index", "shift_mask"]
 
-TARGETS = ("microsoft", "timm", "huggingface", "mmpretrain")
+TARGETS = ("microsoft", "timm", "huggingface", "mmpretrain", "torchvision")
+
+_MAX_BUFFERS = 1 << 30  # bytes of indices and masks; the largest published model has 40 MiB of them
 
 
 def convert(
@@ -47,10 +50,10 @@ def convert(
     Args:
         source: as :func:`swinv2_dense.checkpoint.read` takes it; of a detector's checkpoint the backbone is written.
         out: a file; for 'huggingface' a folder, which gets config.json and model.safetensors.
-        to: 'microsoft', 'timm', 'huggingface' or 'mmpretrain'.
+        to: 'microsoft', 'timm', 'huggingface', 'mmpretrain' or 'torchvision'.
         window_size: tokens, of the classifier to write; by default the source's.
         image_size: pixels, likewise; by default the one whose last stage is one window.
-        pretrained_window_size: for a source that does not tell it.
+        pretrained_window_size: for a source that does not say it.
         trust: allow a pickle to run its code.
 
     Returns:
@@ -70,16 +73,20 @@ def convert(
     argument = pretrained_window_size
     if argument is not None:
         argument = windows_per_stage(argument, stages, rank, "pretrained_window_size")
-    geometry = find_geometry(weights, checkpoint.name, checkpoint.config, argument)
+    geometry = find_geometry(weights, checkpoint.name, checkpoint.config, argument, checkpoint.training)
     if geometry is None:
-        raise UserError(f"nothing tells the pre-training window of {checkpoint.source}: give pretrained_window_size")
+        raise UserError(
+            f"nothing says what the pre-training window of {checkpoint.source} is: give pretrained_window_size"
+        )
     geometry, image = _aimed(geometry, shape, window_size, image_size)
 
     left = [name for name in weights.tensors if name.startswith("norm") and not name.startswith("norm.")]
     weights.tensors = {name: tensor.contiguous() for name, tensor in weights.tensors.items() if name not in left}
     buffers: dict[str, Tensor] = {}
-    if to in ("microsoft", "mmpretrain"):
+    if to in ("microsoft", "mmpretrain", "torchvision"):
         buffers = _buffers(shape, geometry, image if to == "microsoft" else None)
+    if to == "torchvision":
+        buffers = _as_torchvision(buffers, geometry.windows or geometry.pretrained)
     tensors = from_authors(weights, to, buffers)
     path = Path(out)
     if to == "huggingface":
@@ -94,6 +101,7 @@ def convert(
         contents: dict[str, dict[str, Any]] = {
             "microsoft": {"model": tensors},
             "timm": tensors,
+            "torchvision": tensors,
             "mmpretrain": {"meta": {}, "state_dict": tensors},
         }
         write_torch(path, contents[to])
@@ -125,6 +133,12 @@ def _grid(image: Window, shape: Anatomy, stage: int) -> Window:
 def _buffers(shape: Anatomy, geometry: Geometry, image: Window | None) -> dict[str, Tensor]:
     """The buffers that the authors' and MMPretrain's modules save; with ``image`` also the masks of shifted windows."""
     out: dict[str, Tensor] = {}
+    size = _size_of_buffers(shape, geometry.windows or geometry.pretrained, image)
+    if size > _MAX_BUFFERS:
+        raise UserError(
+            f"windows of {geometry.windows or geometry.pretrained} tokens need {size / 2**30:,.0f} GiB of indices and "
+            "masks in this layout: give a smaller window_size or image_size, or convert to timm or huggingface"
+        )
     for s, depth in enumerate(shape.depths):
         window = (geometry.windows or geometry.pretrained)[s]
         grid = image and _grid(image, shape, s)
@@ -141,6 +155,29 @@ def _buffers(shape: Anatomy, geometry: Geometry, image: Window | None) -> dict[s
             if grid is not None and b % 2 and min(grid) > min(window):
                 out[f"{name}.attn_mask"] = shift_mask(grid, window)
     return out
+
+
+def _size_of_buffers(shape: Anatomy, windows: tuple[Window, ...], image: Window | None) -> int:
+    """Bytes of the indices (8 a pair of tokens) and, with ``image``, of every second block's mask (4 a pair)."""
+    size = 0
+    for s, (depth, window) in enumerate(zip(shape.depths, windows, strict=True)):
+        tokens = math.prod(window)
+        size += depth * tokens**2 * 8
+        if image is not None:
+            size += depth // 2 * math.prod(_grid(image, shape, s)) * tokens * 4
+    return size
+
+
+def _as_torchvision(buffers: dict[str, Tensor], windows: tuple[Window, ...]) -> dict[str, Tensor]:
+    """torchvision's models have one window in all stages, and keep the index flat."""
+    if len(set(windows)) > 1:
+        raise UserError(
+            f"windows {windows}: torchvision's models have one window in all stages; give window_size and an "
+            "image_size whose last stage is at least one window"
+        )
+    return {
+        name: value.flatten() if name.endswith("relative_position_index") else value for name, value in buffers.items()
+    }
 
 
 def position_index(window: Window) -> Tensor:

@@ -128,6 +128,31 @@ def mmpretrain(
     )
 
 
+def torchvision(window: int = WINDOW) -> Published:
+    """It has one window in all stages, whose own unit the bias has, and pads maps that are smaller: take 128 pixels."""
+    from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
+
+    model = SwinTransformer(
+        patch_size=[4, 4],
+        embed_dim=ARCH["embed_dims"],
+        depths=ARCH["depths"],
+        num_heads=ARCH["num_heads"],
+        window_size=[window, window],
+        num_classes=CLASSES,
+        block=SwinTransformerBlockV2,
+        downsample_layer=PatchMergingV2,
+    )
+    randomize(model)  # the keys' part of the bias too, which its forward does not use
+    return Published(model, model.state_dict(), lambda x: model.permute(model.norm(model.features(x))), model)
+
+
+def released_simmim(**options: Any) -> Published:
+    """As the authors offer them: the meta network under the name it had before they published their code."""
+    found = simmim(**options)
+    found.state_dict = {key.replace("cpb_mlp", "rpe_mlp"): value for key, value in found.state_dict.items()}
+    return found
+
+
 MAKERS: dict[str, Callable[..., Published]] = {
     "microsoft": microsoft,
     "timm": timm,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,21 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 from swinv2_dense.checkpoint import load_pretrained
-from swinv2_dense.checkpoint.publishers import HEADS
+from swinv2_dense.checkpoint.publishers import HEADS, clean
 from swinv2_dense.errors import UserError
 from swinv2_dense.models import SwinTransformerV2
-from tests.checkpoint.makers import CLASSES, MAKERS, PRETRAINED, microsoft, mmpretrain, save, simmim, timm
+from tests.checkpoint.makers import (
+    CLASSES,
+    MAKERS,
+    PRETRAINED,
+    microsoft,
+    mmpretrain,
+    released_simmim,
+    save,
+    simmim,
+    timm,
+    torchvision,
+)
 from tests.models.oracles import ARCH, randomize
 
 EVERYONE = pytest.mark.parametrize("publisher", MAKERS)
@@ -91,7 +104,7 @@ def test_another_window_continues_the_pretrained_bias() -> None:
 
 
 def _as_timm(model: nn.Module) -> dict[str, Tensor]:
-    from swinv2_dense.checkpoint.publishers import from_authors, to_authors
+    from swinv2_dense.checkpoint.renaming import from_authors, to_authors
 
     return from_authors(to_authors(model.state_dict()), "timm")
 
@@ -161,9 +174,9 @@ def test_stored_windows_win_over_an_argument_that_disagrees(log: pytest.LogCaptu
 
 def test_if_nothing_tells_the_window_it_is_asked_for(tmp_path: Path) -> None:
     path = save(timm(), "timm", tmp_path, "model-of-mine")
-    with pytest.raises(UserError, match=r"nothing tells the pre-training window.*pretrained_window_size"):
+    with pytest.raises(UserError, match=r"nothing says what the pre-training window.*pretrained_window_size"):
         load_pretrained(ours(), path)
-    with pytest.raises(UserError, match="nothing tells the pre-training window"):
+    with pytest.raises(UserError, match="nothing says what the pre-training window"):
         ours().load_state_dict(timm().state_dict)
     load_pretrained(ours(window=1), path)  # makes no difference
     named = path.rename(tmp_path / "swinv2_tiny_window8_256.safetensors")
@@ -347,3 +360,219 @@ def test_weights_reach_a_model_on_the_meta_device() -> None:
     model.load_state_dict(microsoft().state_dict, assign=True)
     assert all(p.device.type == "cpu" for p in model.parameters())
     assert model.pretrained_window_size == STAGES
+
+
+@pytest.mark.parametrize("window", [4, 8])
+@torch.no_grad()
+def test_torchvisions_weights_compute_what_torchvisions_model_does(window: int, tmp_path: Path) -> None:
+    published = torchvision(window)
+    torch.save(published.state_dict, tmp_path / "swin_v2.pth")
+    model = ours(window)
+    report = load_pretrained(model, tmp_path / "swin_v2.pth")
+    assert report.publisher == "torchvision"
+    assert report.dropped == {"head": ["head.weight", "head.bias"]}
+    assert not report.unexpected
+    x = torch.randn(1, 3, 32 * window, 32 * window)
+    torch.testing.assert_close(model(x)[-1], published.features(x), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_simmim_weights_that_the_authors_released_load(tmp_path: Path) -> None:
+    published = released_simmim()
+    assert any("rpe_mlp" in key for key in published.state_dict)
+    model = ours()
+    report = load_pretrained(model, save(published, "simmim", tmp_path))
+    assert report.publisher == "simmim"
+    assert not report.unexpected
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(model(x)[-1], published.features(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tuned", "name", "last"),
+    [
+        (False, "swinv2_small_1kper10_125k", 6),
+        (False, "swinv2_giant_22k_500k", 6),
+        (True, "finetune_swinv2_huge_1k_500k", 6),
+    ],
+)
+def test_a_simmim_release_without_tables_has_the_windows_of_its_recipe(
+    tuned: bool, name: str, last: int, tmp_path: Path
+) -> None:
+    content = {k: v for k, v in released_simmim().state_dict.items() if "coords_table" not in k}
+    torch.save({"model": content}, tmp_path / f"{name}.pth")
+    model = ours()
+    report = load_pretrained(model, tmp_path / f"{name}.pth")
+    assert model.pretrained_window_size == ((12, 12), (12, 12), (12, 12), (last, last))
+    assert ("finetune" in report.window_source) == tuned
+
+
+@pytest.mark.parametrize(
+    ("arch", "millions"),
+    [
+        ("small", 49),
+        ("base", 87),
+        ("large", 195),
+        (dict(embed_dims=352, depths=[2, 2, 18, 2], num_heads=[11, 22, 44, 88]), 655),
+        (dict(embed_dims=448, depths=[2, 2, 18, 2], num_heads=[14, 28, 56, 112]), 1060),
+    ],
+)
+def test_all_sizes_of_the_simmim_releases_can_be_built(arch: Any, millions: int) -> None:
+    """Parameters as the authors' table counts them; their huge and giant, without extra norms, are not the paper's."""
+    with torch.device("meta"):
+        model = SwinTransformerV2(arch, out_indices=(3,))
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def test_the_refusal_gives_the_arch_to_copy() -> None:
+    model = SwinTransformerV2({**ARCH, "extra_norm_every_n_blocks": 2}, window_size=4)
+    with pytest.raises(UserError, match=r"arch=dict\(embed_dims=32, depths=\(2, 2, 2, 2\), num_heads=\(1, 2, 4, 8\)\)"):
+        load_pretrained(model, released_simmim().state_dict)
+    with pytest.raises(UserError, match="extra_norm_every_n_blocks=2"):
+        load_pretrained(ours(), mmpretrain(extra_norms=2).state_dict)
+
+
+def _wrapped(name: str, way: str) -> str:
+    if way == "inside blocks":
+        return re.sub(r"(blocks\.\d+|blocks\.\d+\.\w+)\.(?=attn)", r"\1._checkpoint_wrapped_module.", name)
+    if way == "compiled blocks":
+        return re.sub(r"((?:blocks|features)\.\d+(?:\.\d+)?)\.", r"\1._orig_mod.", name)
+    return f"{way}.{name}"
+
+
+@pytest.mark.parametrize(
+    "way", ["module", "_orig_mod", "module._orig_mod", "_fsdp_wrapped_module", "inside blocks", "compiled blocks"]
+)
+@pytest.mark.parametrize("publisher", [*MAKERS, "ours"])
+def test_what_wrappers_add_to_names_does_not_matter(publisher: str, way: str, tmp_path: Path) -> None:
+    plain = randomize(ours()).state_dict() if publisher == "ours" else MAKERS[publisher]().state_dict
+    models = [ours(), ours(), ours()]
+    reports = [load_pretrained(models[0], plain, PRETRAINED)]
+    wrapped = {_wrapped(key, way): value for key, value in plain.items()}
+    torch.save({"state_dict": wrapped}, tmp_path / "x.pth")
+    reports.append(load_pretrained(models[1], tmp_path / "x.pth", PRETRAINED))
+    assert reports[0].loaded == reports[1].loaded
+    models[2].pretrained_window_given = models[0].pretrained_window_size
+    models[2].load_state_dict(wrapped)
+    for other in models[1:]:
+        assert other.pretrained_window_size == models[0].pretrained_window_size
+        assert all(torch.equal(v, other.state_dict()[k]) for k, v in models[0].state_dict().items())
+
+
+def test_a_detector_saved_by_a_wrapper_loads_whole(tmp_path: Path) -> None:
+    source = randomize(Detector())
+    for prefix in ("module.", "_orig_mod.", "module._orig_mod."):
+        torch.save({"state_dict": {prefix + k: v for k, v in source.state_dict().items()}}, tmp_path / "x.pth")
+        target = Detector()
+        report = load_pretrained(target, tmp_path / "x.pth")
+        assert not report.missing
+        assert torch.equal(target.rpn_head.weight, source.rpn_head.weight)
+        assert torch.equal(target.backbone.norm0.weight, source.backbone.norm0.weight)
+
+
+def _compiled_blocks() -> nn.Module:
+    model = Detector()
+    for stage in model.backbone.layers:
+        for i, block in enumerate(stage.blocks):
+            stage.blocks[i] = torch.compile(block)
+    return model
+
+
+def _checkpointed_blocks() -> nn.Module:
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    model = Detector()
+    for stage in model.backbone.layers:
+        for i, block in enumerate(stage.blocks):
+            stage.blocks[i] = checkpoint_wrapper(block)
+    return model
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.compile(Detector()),
+        _compiled_blocks,
+        _checkpointed_blocks,
+        lambda: nn.ModuleDict({"module": Detector()}),
+        lambda: torch.optim.swa_utils.AveragedModel(Detector()),
+    ],
+    ids=["compiled", "compiled blocks", "checkpointed blocks", "module", "average"],
+)
+def test_weights_reach_a_model_with_wrappers(make: Callable[[], nn.Module], own: bool, tmp_path: Path) -> None:
+    source = randomize(Detector()).state_dict() if own else microsoft().state_dict
+    torch.save({"state_dict": source}, tmp_path / "x.pth")
+    model, plain = make(), Detector()
+    report = load_pretrained(model, tmp_path / "x.pth")
+    expected = load_pretrained(plain, tmp_path / "x.pth")
+    assert len(report.loaded) == len(expected.loaded)
+    found = {clean(key): value for key, value in model.state_dict().items()}
+    for key, value in plain.state_dict().items():
+        if own or key.startswith("backbone."):  # the rest is random
+            assert torch.equal(found[key], value), key
+
+
+@pytest.mark.parametrize(
+    "window", [torch.tensor([0, 0]), torch.tensor([-4, 4]), torch.tensor([1 << 62, 8]), torch.tensor([math.nan, 8.0])]
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_saved_windows_that_are_none_are_refused(window: Tensor, whole: bool) -> None:
+    content = ours().state_dict()
+    content["layers.2.pretrained_window_size"] = window
+    if not whole:
+        del content["layers.0.pretrained_window_size"]
+    with pytest.raises(UserError, match=r"layers\.2\.pretrained_window_size"):
+        ours().load_state_dict(content, strict=False)
+    if whole:
+        with pytest.raises(UserError, match=r"layers\.2\.pretrained_window_size"):
+            load_pretrained(ours(), content)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+def test_weights_of_rgb_images_are_adapted_to_other_channels_as_timm_does(channels: int) -> None:
+    from timm.models import adapt_input_conv
+
+    content = microsoft().state_dict
+    model = ours(in_channels=channels)
+    report = load_pretrained(model, content)
+    expected = adapt_input_conv(channels, content["patch_embed.proj.weight"])
+    torch.testing.assert_close(model.patch_embed.proj.weight, expected)
+    assert f"from 3 channels to {channels}" in str(report)
+
+
+def test_the_refusal_of_an_unknown_window_gives_the_option(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--cfg-options model\.backbone\.pretrained_window_size=8"):
+        load_pretrained(ours(), timm().state_dict)
+
+
+def test_a_file_of_timms_training_says_its_windows_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    """timm clamps windows to the map: tuned at 224 pixels the last stage's is 7, not the 8 of the name."""
+    import argparse
+
+    folder = tmp_path / "swinv2_tiny_window8_256"
+    folder.mkdir()
+    cases = [
+        ("swinv2_tiny_window8_256", dict(img_size=224), (8, 8, 8, 7)),
+        ("swinv2_tiny_window8_256", dict(img_size=None, input_size=(3, 512, 512)), (8, 8, 8, 8)),
+        ("swinv2_tiny_window16_256", dict(), (16, 16, 16, 8)),
+        ("swinv2_base_window12to24_192to384", dict(img_size=512), (12, 12, 12, 6)),
+        ("swinv2_tiny_window8_256", dict(img_size=224, model_kwargs=dict(window_size=7)), (7, 7, 7, 7)),
+    ]
+    for arch, arguments, windows in cases:
+        content = {"arch": arch, "args": argparse.Namespace(**arguments), "state_dict": timm().state_dict}
+        torch.save(content, folder / "model_best.pth.tar")
+        report = load_pretrained(ours(), folder / "model_best.pth.tar")
+        assert report.pretrained_windows == tuple((w, w) for w in windows)
+        assert "the architecture in the checkpoint" in report.window_source
+
+
+def test_of_two_sets_of_weights_the_report_names_the_one_that_was_loaded(tmp_path: Path) -> None:
+    average = dict(microsoft().state_dict)
+    average["norm.bias"] = average["norm.bias"] + 1
+    torch.save({"state_dict": microsoft().state_dict, "state_dict_ema": average}, tmp_path / "x.pth")
+    model = ours()
+    line = str(load_pretrained(model, tmp_path / "x.pth"))
+    assert "state_dict; the file also holds state_dict_ema: FILE#state_dict_ema takes that one" in line
+    load_pretrained(model, f"{tmp_path}/x.pth#state_dict_ema")
+    assert torch.equal(model.norm3.bias, average["norm.bias"])

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from swinv2_dense.checkpoint.publishers import from_authors, identify, to_authors
+from swinv2_dense.checkpoint.publishers import identify
+from swinv2_dense.checkpoint.renaming import from_authors, to_authors
 from swinv2_dense.errors import UserError
 from tests.checkpoint.makers import MAKERS, huggingface, microsoft, mmpretrain, timm
 
@@ -48,7 +49,9 @@ def test_the_backbone_is_found_under_any_prefix(publisher: str, prefix: str) -> 
     identity = identify(state_dict)
     assert identity is not None
     assert identity[0] == publisher
-    assert identity[1].startswith(prefix)
+    weights = to_authors(state_dict)
+    assert weights.publisher == publisher
+    assert len(weights.depths) == 4
 
 
 def test_timms_feature_extractor_is_timms_too() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from swinv2_dense.checkpoint.publishers import Weights, to_authors
+from swinv2_dense.checkpoint.renaming import Weights, to_authors
 from swinv2_dense.checkpoint.window_transfer import clamped, find_geometry, solve_table, windows_per_stage
 from swinv2_dense.errors import UserError
 from tests.checkpoint.makers import PRETRAINED, USED, coords_table, microsoft, mmpretrain, simmim, timm
