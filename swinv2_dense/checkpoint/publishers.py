@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from swinv2_dense.errors import UserError
 
-__all__ = ["HEADS", "PREFIXES", "PUBLISHERS", "clean", "identify", "renamer", "table_of", "unflattened"]
-
-PUBLISHERS = ("microsoft", "timm", "huggingface", "mmpretrain", "torchvision", "simmim", "ours")
+__all__ = ["HEADS", "PREFIXES", "clean", "identify", "renamer", "table_of", "unflattened"]
 
 _BLOCK = "layers.{s}.blocks.{b}"
 _NAMES = (

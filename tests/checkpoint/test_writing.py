@@ -107,6 +107,15 @@ def test_torchvisions_own_model_computes_the_same(source: str, suffix: str, tmp_
             assert torch.equal(content[key], value), key
 
 
+@torch.no_grad()
+def test_torchvisions_weights_go_to_another_publishers_model(tmp_path: Path) -> None:
+    published, other = makers.torchvision(), timm(size=128, window=4, pretrained=[0] * 4)
+    convert(published.state_dict, tmp_path / "timm.pth", "timm", window_size=4, image_size=128)
+    other.model.load_state_dict(torch.load(tmp_path / "timm.pth", weights_only=True))
+    x = torch.randn(2, 3, 128, 128)
+    torch.testing.assert_close(other.logits(x), published.logits(x), rtol=1e-4, atol=1e-4)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("name", ["swin_v2_t", "swin_v2_s", "swin_v2_b"])
 def test_torchvisions_models_have_these_names(name: str) -> None:
     import torchvision
