@@ -1,14 +1,23 @@
-"""Train a detector, a segmenter or a video classifier from a config."""
+"""Train a detector, a segmenter or a classifier from a config, on the config's data or on your own."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from swinv2_dense.cli import common as cli
 from swinv2_dense.cli.parser import Parser, add_common_options, add_config
+from swinv2_dense.cli.progress import bars
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.config_files import STRATEGIES
+from swinv2_dense.errors import UserError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -16,6 +25,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "htc_swinv2_t --fast-dev-run",
         "htc_swinv2_t --work-dir work_dirs/htc --amp --cfg-options train_dataloader.batch_size=1",
         "htc_swinv2_t --work-dir work_dirs/htc --resume",
+        "faster_rcnn_swinv2_t --data my_boxes/data.yaml --image-size 640 --batch auto",
     )
     parser = Parser("train", __doc__, examples)
     add_config(parser)
@@ -43,8 +53,34 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="only train N iterations (default 1), validate and test N batches, to find mistakes; saves no weights",
     )
+    _add_own_data(parser)
     add_common_options(parser)
     return parser.parse_args(argv)
+
+
+def _add_own_data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("own data (docs/own_data)")
+    group.add_argument(
+        "--data",
+        type=Path,
+        help="train on this instead of the config's data: a COCO .json, a YOLO data.yaml or a folder of VOC's; a folder "
+        "of images and index maps; a folder of class folders of images or of clips",
+    )
+    group.add_argument("--image-size", type=int, metavar="PIXELS", help="short side in testing; training in proportion")
+    group.add_argument("--epochs", type=int, metavar="N", help="how long to train")
+    group.add_argument("--batch", type=_batch, metavar="N", help="images at a time, or auto: what the memory holds")
+    group.add_argument("--images", type=Path, metavar="DIR", help="where the images of a COCO .json are")
+    group.add_argument("--ignore", type=int, nargs="+", metavar="VALUE", help="of index maps (default: 255)")
+    group.add_argument("--split-seed", type=int, metavar="N", help="of the split into training and validation")
+
+
+def _batch(text: str) -> int:
+    """A number of images; 0 stands for auto."""
+    if text == "auto":
+        return 0
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 1 on nor auto")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _train(args: argparse.Namespace) -> None:
     from swinv2_dense.engine.runner import launch
 
-    cfg = cli.load_config(args)
+    cfg = _config(args)
     if args.strategy:
         launch.use_strategy(cfg, args.strategy, STRATEGIES)
         own = {key: value for key, value in (args.cfg_options or {}).items() if key.startswith("strategy.")}
@@ -66,4 +102,35 @@ def _train(args: argparse.Namespace) -> None:
         launch.scale_lr(cfg)
     if args.resume:
         launch.resume(cfg, args.resume)
+    _warn_of_memory(cfg)
     launch.train(cfg, fast_dev_run=args.fast_dev_run)
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """The config, with own data where they are given."""
+    cfg = cli.load_config(args)
+    options = {"image_size", "epochs", "batch", "images", "ignore", "split_seed"}
+    if args.data is None:
+        if given := sorted(name for name in options if getattr(args, name) is not None):
+            raise UserError(f"--{given[0].replace('_', '-')} goes with --data: give both, or change the config")
+        return cfg
+    if args.launcher != "none":
+        raise UserError(
+            "--data prepares the data in one process: run it once with --fast-dev-run, then launch the config.py that "
+            "it writes into WORK_DIR/own_data"
+        )
+    from swinv2_dense.own_data import Choices, use_own_data
+
+    with bars() as progress:
+        choices = {name: getattr(args, name) for name in options - {"split_seed"}}
+        cfg, said = use_own_data(cfg, args.data, Choices(**choices, seed=args.split_seed or 0), progress)
+    print(*said, sep="\n")
+    return cfg
+
+
+def _warn_of_memory(cfg: Config) -> None:
+    """Ask the plan whether the memory will do, in the process that speaks for all."""
+    from swinv2_dense.planning import fit
+
+    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0 and (line := fit.warning(cfg)):
+        print(f"warning: {line}", file=sys.stderr)

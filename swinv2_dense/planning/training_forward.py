@@ -60,7 +60,9 @@ def training_outputs(model: Any, batch: int) -> Outputs:
         return _two_stage(model, batch)
     if hasattr(model, "decode_head"):
         return _segmentor(model)
-    return lambda x: _tensors(model(x[:, None], mode="tensor"))  # of every sample one clip
+    if hasattr(model, "cls_head"):
+        return lambda x: _tensors(model(x[:, None], mode="tensor"))  # of every sample one clip
+    return lambda x: _tensors(model(x, mode="tensor"))  # mmpretrain's
 
 
 def _two_stage(model: Any, batch: int) -> Outputs:
@@ -144,7 +146,8 @@ def _last_size(pipeline: Any) -> tuple[int, int] | None:
             found = [branch for branch in branches if branch]
         elif "scale" in step or "scales" in step:
             scales = step["scales"] if "scales" in step else [step["scale"]]
-            found = [(s[1], s[0]) for s in scales if min(s) > 0]
+            pairs = [(s, s) if isinstance(s, int) else s for s in scales]
+            found = [(s[1], s[0]) for s in pairs if min(s) > 0]
         elif "crop_size" in step:
             crop = step["crop_size"]
             found = [(crop, crop) if isinstance(crop, int) else tuple(crop)]
