@@ -59,6 +59,8 @@ def clean_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test needs that runs a runner in this process."""
     # Laying the config out prettily takes longer than training on it.
     monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **_: (text, True))
+    # Planning a step takes longer than one; tests/planning/test_fit.py is about it.
+    monkeypatch.setattr("swinv2_dense.planning.fit.warning", lambda cfg: None)
     yield
     # mmengine keeps one of each per process: the next run would log to this one's closed files.
     for kept in _all_subclasses(ManagerMixin):

@@ -63,8 +63,8 @@ def _add_own_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--data",
         type=Path,
-        help="train on this instead of the config's data: a COCO .json, a YOLO data.yaml or a folder of VOC's; a folder "
-        "of images and index maps; a folder of class folders of images or of clips",
+        help="train on this instead of the config's data: a COCO .json, a YOLO data.yaml or a folder of VOC's; "
+        "a folder of images and index maps; a folder of class folders of images or of clips",
     )
     group.add_argument("--image-size", type=int, metavar="PIXELS", help="short side in testing; training in proportion")
     group.add_argument("--epochs", type=int, metavar="N", help="how long to train")
@@ -132,5 +132,11 @@ def _warn_of_memory(cfg: Config) -> None:
     """Ask the plan whether the memory will do, in the process that speaks for all."""
     from swinv2_dense.planning import fit
 
-    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0 and (line := fit.warning(cfg)):
+    if int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) != 0:
+        return
+    try:
+        line = fit.warning(cfg)
+    except Exception as error:  # any model trains, not only those that a plan can be made for
+        line = f"whether the memory will do is not known, as no plan can be made ({type(error).__name__}: {error})"
+    if line is not None:
         print(f"warning: {line}", file=sys.stderr)

@@ -19,7 +19,7 @@ _NUMBERED = re.compile(r"(\d{1,5})[\s,:]+(\S.*)")
 
 @dataclass(frozen=True)
 class Legend:
-    """``names``: value, colour (65536 R + 256 G + B) or place of the line -> name. ``numbered``: the file gives them."""
+    """``names``: value, colour (65536 R + 256 G + B) or place of the line -> name; ``numbered``: not the last."""
 
     path: Path
     names: dict[int, str]

@@ -3,7 +3,7 @@
 The rules, which docs/own_data/README.md states too:
 
 - Epochs: the config's; where it counts iterations, or has fewer, as many as make 1500 steps, but 12 to 300.
-- Every drop of the rate and the warm-up keep their share of the training; a warm-up is no longer than a tenth of it.
+- Every drop of the rate keeps its share of the training. A warm-up is the config's, at most a tenth of the training.
 - Learning rate: the config's, times the square root of the batch over the config's batch, as suits AdamW.
 - Validation and checkpoints: 20 in a training, or one an epoch.
 """
@@ -71,7 +71,8 @@ def _best(evaluator: Any) -> str:
     entries = evaluator if isinstance(evaluator, dict) else {}
     if entries.get("type") == "CocoMetric":
         return "coco/segm_mAP" if "segm" in entries.get("metric", "bbox") else "coco/bbox_mAP"
-    return {"IoUMetric": "mIoU", "AccMetric": "acc/top1", "Accuracy": "accuracy/top1"}.get(entries.get("type"), "auto")
+    best = {"IoUMetric": "mIoU", "AccMetric": "acc/top1", "Accuracy": "accuracy/top1"}
+    return best.get(str(entries.get("type")), "auto")
 
 
 def _set_scheduler(cfg: Config, ratio: float, iterations: int) -> None:

@@ -63,7 +63,7 @@ def needed_memory(cfg: Config, batch: int) -> float:
 
 
 def largest_batch(cfg: Config, *, least: int = 1, most: int = _MOST) -> int:
-    """The largest power of two from ``least`` to ``most``, 32 at most, whose step fits the free memory; else ``least``."""
+    """The largest power of two from ``least`` to ``most``, or 32, whose step fits the free memory; else ``least``."""
     free = free_memory()
     if free is None:
         return least

@@ -16,6 +16,7 @@ from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 from torch import nn
 
 from swinv2_dense.models.archs import ARCHS
+from swinv2_dense.planning import GIB, Way, input_size, make_plan
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs" / "coco"
@@ -44,7 +45,8 @@ def test_there_are_leaves() -> None:
     tested = {f"htc_swinv2_{arch}_test{scales}_w48" for arch in "lg" for scales in ("", "_ms")}
     others = {f"{name}_swinv2_{arch}" for name in ("mask_rcnn", "dino", "mask2former") for arch in "tbl"}
     ablation = {f"cascade_mask_rcnn_swinv2_{arch}" for arch in "tsb"}
-    assert {path.stem for path in LEAVES} == htc | tested | others | ablation | {"htc_boxonly_swinv2_g"}
+    first = {f"{name}_rcnn_swinv2_t{size}" for name in ("faster", "cascade") for size in ("", "_640")}
+    assert {path.stem for path in LEAVES} == htc | tested | others | ablation | first | {"htc_boxonly_swinv2_g"}
 
 
 @every_leaf
@@ -117,6 +119,8 @@ RECIPES = {
     "htc_swinv2": HTC,
     "htc_without_semantic_swinv2": HTC,
     "cascade_mask_rcnn": (1e-4, 0.05, 1.0, 16, [27, 33], 36, 1000),
+    "cascade_rcnn": (1e-4, 0.05, 1.0, 16, [27, 33], 36, 1000),
+    "faster_rcnn": (1e-4, 0.05, 1.0, 16, [27, 33], 36, 1000),
     "mask_rcnn": (1e-4, 0.05, 1.0, 16, [27, 33], 36, 1000),
     "dino": (1e-4, 1e-4, 0.1, 16, [27, 33], 36, None),
     "mask2former": (1e-4, 0.05, 0.1, 16, [327778, 355092], 368_750, None),
@@ -230,3 +234,28 @@ def test_box_cascade_refines_without_a_mask_branch() -> None:
     head = build("objects365/htc_boxonly_swinv2_g.py").roi_head
     assert not head.with_mask
     assert not head.interleaved  # mmdet refines the boxes of an interleaved cascade in its mask branch only
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn_swinv2_t", "cascade_rcnn_swinv2_t"])
+def test_first_detectors_are_those_with_masks_less_the_masks(name: str) -> None:
+    of_masks = {"faster_rcnn_swinv2_t": "mask_rcnn_swinv2_t", "cascade_rcnn_swinv2_t": "cascade_mask_rcnn_swinv2_t"}
+    with_masks = {key: p.shape for key, p in build(f"{of_masks[name]}.py").named_parameters()}
+    boxes = {key: p.shape for key, p in build(f"{name}.py").named_parameters()}
+    assert boxes == {key: shape for key, shape in with_masks.items() if "mask_head" not in key}
+    assert load(f"{name}.py").val_evaluator.metric == "bbox"
+    assert not any(step.get("with_mask") for step in load(f"{name}.py").train_pipeline)
+    large, small = (load(f"{name}{size}.py") for size in ("", "_640"))
+    assert (large.test_scale, small.test_scale) == ((1333, 800), (1067, 640))
+    assert small.train_dataloader.dataset.pipeline[2].scales[-1] == (1067, 640)
+    assert small.val_dataloader.dataset.pipeline[1].scale == (1067, 640)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [("cascade_rcnn_swinv2_t", "amp"), ("cascade_rcnn_swinv2_t_640", "fp32")]
+)
+@pytest.mark.slow
+def test_first_detectors_train_on_a_card_of_8_gib(name: str, precision: str) -> None:
+    cfg = load(f"{name}.py")
+    batch = cfg.train_dataloader.batch_size
+    plan = make_plan(cfg, input_size(cfg), batch, precisions=(precision,), checkpointing=(False,))
+    assert plan.need(Way("ddp", precision, False), 1).total < 6 * GIB  # 2 are kept free

@@ -58,5 +58,5 @@ def test_a_wrong_object_names_its_file(tmp_path: Path, objects: str, line: str) 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
     voc(tmp_path, {"a": ""})
     (tmp_path / "JPEGImages/a.jpg").unlink()
-    with pytest.raises(UserError, match="no image a.jpg"):
+    with pytest.raises(UserError, match=r"no image a\.jpg"):
         read_voc(tmp_path)

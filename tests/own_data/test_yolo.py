@@ -1,4 +1,4 @@
-"""YOLO's boxes and polygons become COCO's, in pixels; the ways that exporters write paths; every mistake names a file."""
+"""YOLO's boxes and polygons become COCO's, in pixels; exporters write paths in many ways; mistakes name a file."""
 
 from __future__ import annotations
 
