@@ -28,6 +28,7 @@ from swinv2_dense.layers.position_bias import bicubic
 __all__ = ["adapt_state_dict", "load_pretrained"]
 
 _BUFFER = "layers.{}.pretrained_window_size"
+_MASK_TOKEN = "mask_token"
 # By what two architectures differ: how many blocks there are, and their kind of position bias.
 _DISTINCT = re.compile(r"attn\.(logit_scale|cpb_mlp\.\S+)$")
 
@@ -124,6 +125,8 @@ def adapt_state_dict(
         whole = len(saved) == len(ours.window_size)
         content |= _resize_tables(expected, content)
         _check_own(expected, content, whole=whole)
+        if _MASK_TOKEN not in expected and content.pop(_MASK_TOKEN, None) is not None:
+            logger().info("the mask token of SimMIM's pre-training is left out: %s", prefix + _MASK_TOKEN)
         for key in keys:  # also where a wrapper's part of the name is in the file or in the model alone
             del state_dict[key]
         state_dict.update({prefix + places.get(name, name): value for name, value in content.items()})
@@ -233,10 +236,14 @@ def _fit(
     if channels[0] == 3 != channels[1] and weights.publisher != "ours":
         tensors = adapt_channels(tensors, channels[1])
     tensors |= _resize_tables(parameters, tensors)
+    new = []
+    if _MASK_TOKEN in parameters:  # a SimMIM backbone; weights that were not pre-trained so leave its own
+        new = [_MASK_TOKEN] if weights.mask_token is None else []
+        tensors[_MASK_TOKEN] = parameters[_MASK_TOKEN].detach() if weights.mask_token is None else weights.mask_token
     plain_norms, foreign_norms = _compare(tensors, parameters, weights)
     for name in foreign_norms:
         del tensors[name]
-    loaded = list(tensors)
+    loaded = [name for name in tensors if name not in new]
 
     pretrained, window_source = _pretrained_windows(backbone, weights, checkpoint, argument)
     if inflates:  # nothing is known of time yet: its unit is the window that training will have
@@ -250,10 +257,13 @@ def _fit(
         tensors[name] = fill(parameters[name].shape, dtype=parameters[name].dtype)
     tensors |= {_BUFFER.format(s): torch.tensor(window) for s, window in enumerate(pretrained)}
     dropped = {kind: list(keys) for kind, keys in weights.dropped.items()}
+    if _MASK_TOKEN in parameters:
+        dropped.pop("mask token", None)
     return tensors, LoadReport(
         publisher=weights.publisher,
         source=checkpoint.source,
         loaded=loaded,
+        missing=new,
         pretrained_windows=pretrained,
         windows=backbone.window_size,
         window_source=window_source,
@@ -321,6 +331,8 @@ def _rest(model: nn.Module, weights: Weights, prefix: str, report: LoadReport) -
     origins: dict[str, str] = {}  # place in the model -> key in the file
     for key in weights.other:
         names = ([key] if whole else []) + HEADS.get(weights.head_keys.get(key, ""), [])
+        if key.startswith("decoder."):  # of the authors' SimMIM
+            names.append(f"neck.{key}")
         if place := next((name for name in names if name in places), None):
             origins[place] = key
     values = {place: _rows(weights.other[key], places[place], place) for place, key in origins.items()}

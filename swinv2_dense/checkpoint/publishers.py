@@ -170,9 +170,11 @@ def _family(names: set[str], stem: str, prefix: str) -> str:
             "patch_embed.projection": "mmpretrain",
             "features.0.0": "torchvision",
         }.get(stem, "huggingface")
+    if "layers.0.pretrained_window_size" in names:  # also after our own SimMIM
+        return "ours"
     if "mask_token" in names or re.search(r"(^|\.)encoder\.$", prefix):
         return "simmim"
-    if "layers.0.pretrained_window_size" in names or any(re.match(r"norm\d", n) for n in names):
+    if any(re.match(r"norm\d", n) for n in names):
         return "ours"
     merging = {n.split(".")[1] for n in map(unflattened, names) if re.match(r"layers\.\d+\.downsample", n)}
     # timm counts patch merging with the stage after it, so its first stage has none

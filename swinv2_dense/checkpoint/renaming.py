@@ -26,7 +26,7 @@ class Weights:
     relative_coords_table of each block.
     ``saved_windows``: pre-training window of each stage as our own files store it. ``other``: what the file holds
     beside the backbone, a head included, under its own names. ``dropped``: keys of the file that a backbone has no use
-    for, by what they are; ``unexpected``: those nothing is known about.
+    for, by what they are; ``unexpected``: those nothing is known about. ``mask_token``: SimMIM's, 1 x 1 x C.
     """
 
     publisher: str
@@ -39,6 +39,7 @@ class Weights:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     unexpected: list[str] = field(default_factory=list)
     other: dict[str, Tensor] = field(default_factory=dict)
+    mask_token: Tensor | None = None
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -119,10 +120,12 @@ def _sort_in(weights: Weights, key: str, value: Tensor, rename: Callable[[str], 
         weights.dropped.setdefault("head", []).append(key)
     elif not inside:
         weights.other[key] = value
-        weights.dropped.setdefault("decoder" if key.startswith("decoder.") else "beside the backbone", []).append(key)
+        is_decoder = key.startswith(("decoder.", "neck.decoder."))
+        weights.dropped.setdefault("decoder" if is_decoder else "beside the backbone", []).append(key)
     elif "absolute_pos_embed" in name or "position_embeddings" in name:
         raise UserError(f"{key}: absolute position embeddings, which this backbone does not have; take other weights")
     elif "mask_token" in name:
+        weights.mask_token = value
         weights.dropped.setdefault("mask token", []).append(key)
     elif authors is None:
         weights.unexpected.append(key)

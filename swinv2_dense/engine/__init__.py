@@ -8,6 +8,7 @@ from swinv2_dense.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from swinv2_dense.engine.hooks.nonfinite_hook import NonFiniteLossHook
 from swinv2_dense.engine.hooks.preemption_hook import PreemptionHook
 from swinv2_dense.engine.hooks.randomness_hook import RandomnessHook, SkippingBatchSampler, reader_init
+from swinv2_dense.engine.hooks.reconstruction_hook import ReconstructionHook
 from swinv2_dense.engine.optimizers.amp import BackboneAmpOptimWrapper
 from swinv2_dense.engine.optimizers.layer_decay import LayerDecayOptimWrapperConstructor
 from swinv2_dense.engine.runner.class_map_dump import DumpClassMaps
@@ -20,6 +21,7 @@ __all__ = [
     "NonFiniteLossHook",
     "PreemptionHook",
     "RandomnessHook",
+    "ReconstructionHook",
     "SafeCheckpointHook",
     "SkippingBatchSampler",
     "reader_init",

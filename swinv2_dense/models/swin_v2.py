@@ -198,7 +198,11 @@ class SwinTransformerV2(BaseModule):
             raise UserError(
                 f"{type(self).__name__} takes {wanted} (in_channels={self.in_channels}), got {tuple(x.shape)}"
             )
-        x = self.pos_drop(self.patch_embed(x))
+        return self._features(self.patch_embed(x))
+
+    def _features(self, x: Tensor) -> tuple[Tensor, ...] | Tensor:
+        """B x *tokens x C, behind the patch embedding -> as :meth:`forward`."""
+        x = self.pos_drop(x)
         features = []
         for i, stage in enumerate(self._stages()):
             x = stage(x)

@@ -21,12 +21,12 @@ _PREFIX = "backbone."
 def layer_of(name: str, depths: tuple[int, ...]) -> int:
     """Layer of a parameter of the backbone, named as in the backbone.
 
-    The patch embedding is layer 0 and the k-th block of the whole backbone, counted from 0, is layer k + 1. What stands
-    between two stages goes with the stage that it ends: ``downsample`` and the output norm of stage s belong to the
-    layer of the stage's last block.
+    The patch embedding and SimMIM's mask token are layer 0; the k-th block of the whole backbone, counted from 0, is
+    layer k + 1. What stands between two stages goes with the stage that it ends: ``downsample`` and the output norm of
+    stage s belong to the layer of the stage's last block.
     """
     part, *rest = name.split(".")
-    if part == "patch_embed":
+    if part in ("patch_embed", "mask_token"):
         return 0
     stage = int(rest[0]) if part == "layers" else int(part.removeprefix("norm"))
     is_block = part == "layers" and rest[1] == "blocks"
@@ -38,9 +38,9 @@ def without_decay(name: str, param: nn.Parameter) -> bool:
     """Whether a parameter is left out of weight decay.
 
     So are norms and biases (q_bias and v_bias among them: whatever has one axis), the attention temperature
-    ``logit_scale``, and the network ``cpb_mlp`` that makes the position biases.
+    ``logit_scale``, SimMIM's mask token, and the network ``cpb_mlp`` that makes the position biases.
     """
-    return param.ndim <= 1 or name.endswith("logit_scale") or ".cpb_mlp." in name
+    return param.ndim <= 1 or name.endswith(("logit_scale", "mask_token")) or ".cpb_mlp." in name
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
