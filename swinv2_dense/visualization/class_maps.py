@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
-from swinv2_dense.visualization.image_names import displayed, relative_name
+from swinv2_dense.visualization.image_names import read_displayed, relative_name
 
 __all__ = ["ClassMaps", "ClassMapsHook", "draw_class_maps"]
 
@@ -40,7 +38,7 @@ class ClassMaps:
     def of(cls, sample: Any) -> ClassMaps:
         """mmseg's data sample with the image that it names."""
         truth = sample.gt_sem_seg.data[0].cpu().numpy() if "gt_sem_seg" in sample else None
-        image = displayed(mmcv.imfrombytes(get(sample.img_path), channel_order="rgb"))
+        image = read_displayed(sample.img_path)
         return cls(image, truth, sample.pred_sem_seg.data[0].cpu().numpy())
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["displayed", "relative_name"]
+from swinv2_dense.errors import UserError
+from swinv2_dense.files import shown
+
+__all__ = ["displayed", "read_displayed", "relative_name"]
 
 
 def relative_name(path: str | os.PathLike[str], dataset: Any, suffix: str) -> Path:
@@ -33,6 +38,26 @@ def _leaves(dataset: Any) -> list[Any]:
     inner = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None)]
     parts = [part for part in inner if part is not None]
     return [leaf for part in parts for leaf in _leaves(part)] if parts else [dataset]
+
+
+def read_displayed(path: str) -> np.ndarray:
+    """An image file as :func:`displayed` shows it, RGB; also TIFFs of other bands than colours, for which OpenCV needs
+    tifffile's help.
+
+    Raises:
+        UserError: it cannot be decoded.
+    """
+    import mmcv
+    from mmengine.fileio import get
+
+    content = get(path)
+    image = mmcv.imfrombytes(content)
+    if image is not None:
+        return displayed(image[..., ::-1])
+    if path.lower().endswith((".tif", ".tiff")) and find_spec("tifffile"):
+        with contextlib.suppress(ValueError):  # as it says that it is no TIFF
+            return displayed(mmcv.imfrombytes(content, flag="unchanged", backend="tifffile"))
+    raise UserError(f"{shown(path)} cannot be decoded: it is truncated or no image; replace it")
 
 
 def displayed(image: np.ndarray) -> np.ndarray:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
-from swinv2_dense.visualization.image_names import displayed, relative_name
+from swinv2_dense.errors import UserError
+from swinv2_dense.visualization.image_names import displayed, read_displayed, relative_name
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,39 @@ def test_anything_can_be_shown(shape: tuple[int, ...], dtype: type) -> None:
 
 def test_16_bits_are_scaled_and_not_cut() -> None:
     assert displayed(np.array([[0, 2040, 4080]], np.uint16))[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_files_are_read_as_they_are_shown(tmp_path: Path) -> None:
+    pytest.importorskip("mmcv", reason="needs mmcv")
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 5, 3), (10, 20, 30), np.uint8))
+    assert read_displayed(str(tmp_path / "a.png"))[0, 0].tolist() == [30, 20, 10]
+    cv2.imwrite(str(tmp_path / "b.tif"), np.full((4, 5, 4), 9, np.uint8))
+    assert read_displayed(str(tmp_path / "b.tif")).shape == (4, 5, 3)
+    (tmp_path / "c.tif").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"c\.tif cannot be decoded"):
+        read_displayed(str(tmp_path / "c.tif"))
+
+
+def test_detections_of_one_name_in_two_folders_are_two_files(tmp_path: Path, clean_run: None) -> None:
+    pytest.importorskip("mmdet", reason="needs the det extra")
+    from mmengine.visualization import Visualizer
+
+    from swinv2_dense.visualization.detections import DetectionsHook
+
+    files: list[str] = []
+    for folder in ("one", "two"):
+        (tmp_path / "val" / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "val" / folder / "a.jpg"), np.zeros((4, 5, 3), np.uint8))
+    runner = SimpleNamespace(
+        work_dir=str(tmp_path),
+        timestamp="now",
+        test_dataloader=SimpleNamespace(dataset=SimpleNamespace(data_prefix={"img": str(tmp_path / "val")})),
+        visualizer=SimpleNamespace(add_datasample=lambda *args, out_file, **options: files.append(out_file)),
+    )
+    Visualizer.get_instance("drawn")  # mmdet's hook asks for one
+    hook = DetectionsHook(draw=True, test_out_dir=str(tmp_path / "out"))
+    samples = [SimpleNamespace(img_path=str(tmp_path / "val" / folder / "a.jpg")) for folder in ("one", "two")]
+    hook.after_test_iter(runner, 0, None, samples)
+    assert files == [str(tmp_path / "out" / folder / "a.jpg") for folder in ("one", "two")]
+    DetectionsHook().after_test_iter(runner, 0, None, samples)
+    assert len(files) == 2
