@@ -7,6 +7,7 @@ custom_imports = dict(
         "swinv2_dense.datasets.instances",
         "swinv2_dense.datasets.instaboost",
         "swinv2_dense.models.det_tta",
+        "swinv2_dense.models.htc_roi_head",
         "swinv2_dense.visualization.detections",
     ],
     allow_failed_imports=False,

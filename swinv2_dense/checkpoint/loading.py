@@ -347,7 +347,9 @@ def _rest(model: nn.Module, weights: Weights, prefix: str, report: LoadReport) -
         f"{key} {theirs}, kept {ours}" for p, key, theirs, ours in shapes if p in fits and theirs != ours
     ]
     report.dropped = {kind: keys for kind, keys in kept.items() if keys}
-    return {names_of[place]: value for place, value in fits.items()}
+    # what a whole model's checkpoint lacks keeps its values, so that every part is given in whole
+    kept_values = {names_of[p]: value for p, value in places.items() if p not in fits} if whole and fits else {}
+    return kept_values | {names_of[place]: value for place, value in fits.items()}
 
 
 def _rows(value: Tensor, place: Tensor, name: str) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mmengine.logging import MMLogger
 
 from swinv2_dense.checkpoint.window_transfer import Window
+from swinv2_dense.errors import printable
 
 __all__ = ["LoadReport", "logger", "show_window"]
 
@@ -63,7 +64,8 @@ class LoadReport:
             rows.append((f"stage {stage}", f"pre-trained window {show_window(pretrained)} -> {show_window(window)}"))
         rows.append(("windows", f"from {self.window_source}"))
         width = max(len(label) for label, _ in rows)
-        return "\n".join([f"Checkpoint {self.source}", *(f"  {label:<{width}}  {text}" for label, text in rows)])
+        lines = [f"Checkpoint {self.source}", *(f"  {label:<{width}}  {text}" for label, text in rows)]
+        return "\n".join(map(printable, lines))
 
 
 def _some(keys: list[str], limit: int = 4) -> str:

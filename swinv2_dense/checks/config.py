@@ -174,6 +174,12 @@ def _init_checkpoints(node: Any, path: str) -> Iterator[tuple[str, str]]:
                 f"{path}.init_cfg={node['init_cfg']!r} is no dict: on the command line write "
                 f"{path}.init_cfg.type=Pretrained {path}.init_cfg.checkpoint=PATH"
             )
+        if node.get("pretrained") and isinstance(node.get("pretrained"), str) and path.count(".") < 2:
+            place = path if path.endswith("backbone") else f"{path}.backbone"
+            raise UserError(
+                f"{path}.pretrained={node['pretrained']} is the old way, which reads mmcv's names alone: write "
+                f"{place}.init_cfg=dict(type='Pretrained', checkpoint='{node['pretrained']}') instead"
+            )
         for key, value in node.items():
             yield from _init_checkpoints(value, f"{path}.{key}")
     elif isinstance(node, (list, tuple)):
@@ -188,5 +194,5 @@ def _is_init_cfg(value: Any) -> bool:
 
 def check_checkpoint(source: str, key: str) -> None:
     """Refuse a path to nothing; ``key`` says where it was given. What has a colon (timm:NAME, a URL) is no path."""
-    if ":" not in source and not os.path.exists(source):
+    if ":" not in source and not os.path.lexists(source) and not os.path.exists(source.rpartition("#")[0]):
         raise UserError(f"checkpoint {source} does not exist: correct {key}")

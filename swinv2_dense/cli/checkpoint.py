@@ -1,7 +1,8 @@
 """Look into a SwinV2 checkpoint of any publisher, or write it as another publisher would.
 
-FILE is a path or address of a .pth, .bin or .safetensors, a HuggingFace folder, timm:NAME or hf:NAME. The publisher
-(Microsoft, timm, HuggingFace, MMPretrain, SimMIM or this toolkit) is found from the content.
+FILE is a path or address of a .pth, .bin or .safetensors, a HuggingFace folder, timm:NAME or hf:NAME; FILE#KEY takes
+the weights under KEY of a file that holds several, such as an average. The publisher (Microsoft, timm, HuggingFace,
+MMPretrain, torchvision, SimMIM or this toolkit) is found from the content.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 
 from swinv2_dense.cli.parser import Parser
+from swinv2_dense.errors import printable
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -56,7 +58,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def show(args: argparse.Namespace) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
     from swinv2_dense.checkpoint import read, summarize
     from swinv2_dense.models.archs import ARCHS
@@ -68,10 +71,11 @@ def show(args: argparse.Namespace) -> None:
         for name, arch in ARCHS.items()
         if (arch.embed_dims, arch.depths, arch.num_heads) == (shape.embed_dims, shape.depths, shape.num_heads)
     ]
-    table = Table("", args.file, title="SwinV2 checkpoint", title_justify="left")
+    # as they are: brackets in a name are no markup of rich's, and what controls a terminal is escaped
+    table = Table("", Column(Text(printable(args.file))), title="SwinV2 checkpoint", title_justify="left")
     table.add_row("arch", names[0] if names else "none of the paper's")
     for label, text in summary.rows():
-        table.add_row(label, text)
+        table.add_row(Text(printable(label)), Text(printable(text)))
     Console().print(table)
 
 
@@ -88,9 +92,9 @@ def write(args: argparse.Namespace) -> None:
         pretrained_window_size=pretrained[0] if pretrained and len(pretrained) == 1 else pretrained,
         trust=args.trust,
     )
-    print(f"wrote {args.out}")
+    print(f"wrote {printable(args.out)}")
     if left:
-        print(f"left out {len(left)} tensors that {args.to}'s SwinV2 has no place for, e.g. {left[0]}")
+        print(f"left out {len(left)} tensors that {args.to}'s SwinV2 has no place for, e.g. {printable(left[0])}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -214,3 +214,20 @@ def test_usage(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
             tool("train").main([str(config), "--cfg-options", option])
         assert exit_.value.code == 2
         assert told in capsys.readouterr().err
+
+
+def test_the_old_key_for_weights_is_named_with_the_way_that_works(tmp_path: Path) -> None:
+    for key, place in (("model", "model.backbone"), ("model.backbone", "model.backbone")):
+        cfg = Config(dict(model=dict(type="EncoderDecoder", backbone=dict(type="swinv2_dense.SwinTransformerV2"))))
+        cfg.merge_from_dict({f"{key}.pretrained": "swin.pth"})
+        with pytest.raises(UserError) as info:
+            list(preflight._init_checkpoints(cfg.model, "model"))
+        assert f"{key}.pretrained=swin.pth" in str(info.value)
+        assert f"{place}.init_cfg=dict(type='Pretrained', checkpoint='swin.pth')" in str(info.value)
+
+
+def test_a_key_after_a_path_is_not_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").touch()
+    preflight.check_checkpoint(f"{tmp_path}/x.pth#state_dict_ema", "load_from")
+    with pytest.raises(UserError, match="does not exist"):
+        preflight.check_checkpoint(f"{tmp_path}/y.pth#state_dict_ema", "load_from")

@@ -81,3 +81,19 @@ def test_a_mistake_is_one_line_and_status_1(
     assert run(lambda: tool.main(["inspect", str(tmp_path / "gone.pth")])) == 1
     said = capsys.readouterr().err
     assert said == f"error: checkpoint {tmp_path / 'gone.pth'} does not exist\n"
+
+
+def test_names_are_shown_as_they_are_and_control_nothing(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "[red]a[blue]"
+    folder.mkdir()
+    content = {**microsoft().state_dict, "layers.0.[bold]\x1b[31m": torch.ones(1), "[/]other": torch.ones(1)}
+    torch.save({"model": content}, folder / "\x1b[2Jx.pth")
+    tool.main(["inspect", str(folder / "\x1b[2Jx.pth")])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "[red]a[blue]" in out
+    assert "layers.0.[bold]\\x1b[31m" in out
+    tool.main(["convert", str(folder / "\x1b[2Jx.pth"), str(folder / "\x1b.pth"), "--to", "timm"])
+    assert "\x1b" not in capsys.readouterr().out

@@ -5,6 +5,7 @@ _base_ = "./htc_without_semantic_swinv2.py"
 model = dict(
     data_preprocessor=dict(pad_seg=True),
     roi_head=dict(
+        type="swinv2_dense.SemanticHTCRoIHead",  # mmdet's, which refuses weights trained without the branch
         semantic_roi_extractor=dict(
             type="SingleRoIExtractor",
             roi_layer=dict(type="RoIAlign", output_size=14, sampling_ratio=0),

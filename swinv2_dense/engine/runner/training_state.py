@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer, print_log
 
+from swinv2_dense.checkpoint.pickles import check_claims
 from swinv2_dense.engine.runner.plain_state import pack_history, to_plain_data, unpack_history
 from swinv2_dense.engine.runner.run_record import LAST, read_record
 from swinv2_dense.errors import UserError
@@ -160,6 +161,7 @@ def check_whole(path: str | os.PathLike[str]) -> None:
     Raises:
         UserError: a byte is not what was written.
     """
+    check_claims(Path(path))
     _compare_checksums(path, lambda name: True)
 
 
@@ -197,6 +199,10 @@ def read_training_state(path: str, map_location: Any = "cpu", mmap: bool = False
     """
     open_regular(path, "checkpoint").close()  # a named pipe would be waited for
     _compare_checksums(path, lambda name: name.endswith("/data.pkl"))  # before anything in it is believed
+    try:
+        check_claims(Path(path))
+    except UserError as error:
+        raise UserError(f"cannot resume from {path}: it is damaged or truncated ({error})") from error
     try:
         with torch.serialization.safe_globals(_types_in_training_state()):
             state = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)

@@ -118,3 +118,13 @@ def test_truncated_and_weights_alone(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, path)
     with pytest.raises(UserError, match="weights alone"):
         read_training_state(str(path))
+
+
+@pytest.mark.parametrize(
+    "claim", [torch.zeros(1).expand(60000, 60000), {"a": torch.zeros(1).expand(1 << 40)}], ids=["expanded", "inside"]
+)
+def test_a_state_that_claims_more_than_the_file_holds_is_refused(claim: object, tmp_path: Path) -> None:
+    path = tmp_path / "epoch_1.pth"
+    torch.save({**state(), "optimizer": claim}, path)
+    with pytest.raises(UserError, match=r"cannot resume from .*claims a tensor of shape"):
+        read_training_state(str(path))
