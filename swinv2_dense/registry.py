@@ -35,4 +35,8 @@ FUNCTIONS = _child("function", root.FUNCTIONS, "engine")
 HOOKS = _child("hook", root.HOOKS, "engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _child("optimizer wrapper constructor", root.OPTIM_WRAPPER_CONSTRUCTORS, "engine")
 OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")
-STRATEGIES = _child("strategy", root.STRATEGIES, "engine.strategies.fully_sharded", "engine.strategies.deepspeed_zero")
+STRATEGIES = _child(
+    "strategy",
+    root.STRATEGIES,
+    *(f"engine.strategies.{name}" for name in ("fully_sharded", "deepspeed_zero", "zero_redundancy")),
+)

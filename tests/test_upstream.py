@@ -58,7 +58,7 @@ OPERATORS = {
 }
 # module, or module:object -> what it holds
 NAMES = {
-    "mmengine._strategy": ["DeepSpeedStrategy", "FSDPStrategy"],
+    "mmengine._strategy": ["DDPStrategy", "DeepSpeedStrategy", "FSDPStrategy"],
     "mmengine._strategy.deepspeed": ["DeepSpeedOptimWrapper"],
     "pickle": ["_Unpickler"],
     "torch._subclasses.fake_tensor": ["FakeTensorMode"],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 
 from swinv2_dense.engine.runner.dense_runner import DenseRunner
 from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
+from swinv2_dense.engine.strategies.zero_redundancy import shard_optimizer
 from swinv2_dense.errors import UserError
 from swinv2_dense.extras import install_command
 
@@ -51,21 +51,12 @@ def runner_for(cfg: Config) -> type[DenseRunner] | type[DenseFlexibleRunner]:
         unused = {"find_unused_parameters": cfg.get("find_unused_parameters", False)}
         cfg.model_wrapper_cfg = ConfigDict({**unused, **(strategy.get("model_wrapper") or {})})
         if kind == "ZeroRedundancyStrategy":
-            shard_optimizer(cfg)
+            cfg.optim_wrapper.optimizer = shard_optimizer(cfg.optim_wrapper.optimizer)
         return DenseRunner
     cfg.strategy.sync_bn = cfg.get("sync_bn")  # of which mmengine's flexible runner knows nothing
     if kind == "DeepSpeedZeroStrategy":
         use_deepspeed(cfg)
     return DenseFlexibleRunner
-
-
-def shard_optimizer(cfg: Config) -> None:
-    """Put mmengine's ``ZeroRedundancyOptimizer`` around the config's optimizer."""
-    optimizer: Any = cfg.optim_wrapper.optimizer
-    if optimizer.type != "ZeroRedundancyOptimizer":
-        cfg.optim_wrapper.optimizer = ConfigDict(
-            {**optimizer, "type": "ZeroRedundancyOptimizer", "optimizer_type": optimizer.type}
-        )
 
 
 def use_deepspeed(cfg: Config) -> None:
