@@ -82,7 +82,7 @@ def run(main: Callable[[], Any]) -> int:
         if line is None:
             traceback.print_exc()
         else:
-            print(f"error: {shown(line, _LONGEST_LINE)}", file=sys.stderr)
+            print(f"error: {line}", file=sys.stderr)
         return 1
     return status if isinstance(status, int) else 0
 
@@ -97,8 +97,14 @@ def _leave_process_group() -> None:
 def explain(error: BaseException) -> str | None:
     """The mistake behind an exception in one line, or None where it is not a known one.
 
-    Looks through what the libraries wrap around it: chained exceptions, and a worker process's traceback as text.
+    Looks through what the libraries wrap around it: chained exceptions, and a worker process's traceback as text. The
+    line is printable: names and keys from files may hold control characters, and be long.
     """
+    line = _explanation(error)
+    return None if line is None else shown(line, _LONGEST_LINE)
+
+
+def _explanation(error: BaseException) -> str | None:
     seen: BaseException | None = error
     while seen is not None:
         text = str(seen)

@@ -1,0 +1,82 @@
+"""A mistake is one printable line, an interruption says so, and only what nobody foresaw keeps its traceback."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from swinv2_dense.cli import common
+from swinv2_dense.errors import UserError
+from swinv2_dense.files import CannotWriteError
+
+
+def failing(error: BaseException) -> NoReturn:
+    raise error
+
+
+def said(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    status = common.run(lambda: failing(error))
+    return status, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("a is wrong:\n  correct it"), "error: a is wrong: correct it\n"),
+        (CannotWriteError("a cannot be written", 28, "No space"), "error: a cannot be written\n"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "error: the disk is full: make room\n"),
+        (OSError(errno.EISDIR, "Is a directory", "a/b"), "error: a/b: Is a directory\n"),
+        (UserError("key \x1b[31mred\x07"), "error: key \\x1b[31mred\\x07\n"),
+    ],
+)
+def test_mistakes_are_one_printable_line(error: Exception, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(error, capsys) == (1, line)
+
+
+def test_long_lines_are_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    status, text = said(UserError("x" * 10**6), capsys)
+    assert status == 1 and len(text) < 3000
+
+
+def test_worker_process_tracebacks_are_looked_into() -> None:
+    text = 'Caught UserError in DataLoader worker process 0.\n  File "a"\nswinv2_dense.errors.UserError: a is wrong\n'
+    assert common.explain(UserError(text)) == "a is wrong"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("", "interrupted\n"), ("training was interrupted", "training was interrupted\n")]
+)
+def test_interruption(text: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(KeyboardInterrupt(*filter(None, [text])), capsys) == (130, line)
+
+
+def test_what_nobody_foresaw_keeps_its_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, text = said(ZeroDivisionError("x"), capsys)
+    assert status == 1 and "Traceback" in text
+    monkeypatch.setenv(common.TRACEBACK, "1")
+    status, text = said(UserError("x"), capsys)
+    assert status == 1 and "Traceback" in text
+
+
+def arguments(config: object) -> argparse.Namespace:
+    return argparse.Namespace(config=str(config), cfg_options=None, launcher="none", work_dir=None, local_rank=0)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\nb.py", "\x1b[31m.py", "a\0b.py"])
+def test_odd_names_of_configs_are_one_line(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert common.run(lambda: common.load_config(arguments(name))) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("error: ") and text.count("\n") == 1 and "\x1b" not in text and len(text) < 2500
+
+
+def test_config_that_raises_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("1 / 0")
+    with pytest.raises(UserError, match=r"a\.py cannot be read: ZeroDivisionError"):
+        common.load_config(arguments(tmp_path / "a.py"))
