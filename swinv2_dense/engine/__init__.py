@@ -7,7 +7,7 @@ from swinv2_dense.engine.hooks.amplitude_hook import AmplitudeHook
 from swinv2_dense.engine.hooks.checkpoint_hook import SafeCheckpointHook
 from swinv2_dense.engine.hooks.nonfinite_hook import NonFiniteLossHook
 from swinv2_dense.engine.hooks.preemption_hook import PreemptionHook
-from swinv2_dense.engine.hooks.randomness_hook import RandomnessHook, SkippingBatchSampler, reader_init
+from swinv2_dense.engine.hooks.randomness_hook import RandomnessHook, SkippingBatchSampler, worker_init
 from swinv2_dense.engine.hooks.reconstruction_hook import ReconstructionHook
 from swinv2_dense.engine.optimizers.amp import BackboneAmpOptimWrapper
 from swinv2_dense.engine.optimizers.layer_decay import LayerDecayOptimWrapperConstructor
@@ -24,5 +24,5 @@ __all__ = [
     "ReconstructionHook",
     "SafeCheckpointHook",
     "SkippingBatchSampler",
-    "reader_init",
+    "worker_init",
 ]

@@ -80,7 +80,7 @@ def config(
     validated: bool = False,
     averaged: bool = False,
 ) -> Config:
-    """``validated``: after every VALIDATED iterations, by readers that stay. ``averaged``: of the weights, too."""
+    """``validated``: after every VALIDATED iterations, by workers that stay. ``averaged``: of the weights, too."""
     loop = (
         dict(type="EpochBasedTrainLoop", max_epochs=ITERATIONS // BATCHES)
         if by_epoch
@@ -161,10 +161,10 @@ def kill_self() -> None:
 
 
 def terminate_group() -> None:
-    """SIGTERM for every process of the run, readers included, from one outside of it, as SLURM sends it."""
+    """SIGTERM for every process of the run, workers included, from one outside of it, as SLURM sends it."""
     sender = f"import os, signal; os.killpg({os.getpgrp()}, signal.SIGTERM)"
     subprocess.run([sys.executable, "-S", "-c", sender], start_new_session=True, check=True)
-    time.sleep(1)  # readers that it ends are noticed meanwhile
+    time.sleep(1)  # workers that it ends are noticed meanwhile
 
 
 def interrupt_group() -> None:

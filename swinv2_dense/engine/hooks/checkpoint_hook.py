@@ -31,8 +31,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     The runner writes a checkpoint under another name, brings it to the disk, and renames it. Then ``last_checkpoint``
     is replaced in the same way, and only then do those beyond ``max_keep_ckpts`` go, or the best one before. A process
-    killed at any of these steps leaves the checkpoint before it or the new one. Where the disk is full, training goes
-    on with the last complete checkpoint kept, and tries again at the next interval.
+    killed at any of these steps leaves the checkpoint before it or the new one. Where the disk is full, training
+    continues with the last complete checkpoint kept, and tries again at the next interval.
 
     What is not on a local disk (``out_dir`` with a scheme) is written as mmengine does.
 
@@ -98,7 +98,7 @@ class SafeCheckpointHook(CheckpointHook):
         Of a run that counts epochs it becomes ``interrupted.pth``, which goes when its next checkpoint is there.
 
         Raises:
-            UserError: in all processes, it could not be written. Names the checkpoint to go on from.
+            UserError: in all processes, it could not be written. Names the checkpoint to resume from.
         """
         if self._saved_iter == iteration:
             return
@@ -106,7 +106,7 @@ class SafeCheckpointHook(CheckpointHook):
         problem = self._write_step(runner, iteration, meta, interrupted=self.by_epoch)
         if problem:
             latest = self._latest(runner)
-            way = f"go on from {latest} by --resume" if latest else "start anew, as there is no checkpoint yet"
+            way = f"resume from {latest} by --resume" if latest else "start anew, as there is no checkpoint yet"
             raise UserError(f"SIGTERM: {problem}: make room in {self.out_dir}, then {way}")
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
@@ -120,8 +120,8 @@ class SafeCheckpointHook(CheckpointHook):
         latest = self._latest(runner)
         problem += f"; {latest} is kept" if latest else "; there is no checkpoint yet"
         if meta["iter"] >= runner.max_iters:
-            raise UserError(f"{problem}: make room in {self.out_dir}, then go on by --resume")
-        runner.logger.error(f"{problem}, and training goes on: make room in {self.out_dir}")
+            raise UserError(f"{problem}: make room in {self.out_dir}, then continue by --resume")
+        runner.logger.error(f"{problem}, and training continues: make room in {self.out_dir}")
 
     def _write_step(self, runner: Runner, step: int, meta: dict[str, Any], interrupted: bool = False) -> str | None:
         """Returns in all processes what kept one of them from writing its part, or None."""
@@ -166,7 +166,7 @@ class SafeCheckpointHook(CheckpointHook):
         runner.message_hub.update_info("keep_ckpt_ids", steps)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
-        """mmengine's removes the best checkpoint before it writes the better one. It is not shown the former here."""
+        """As mmengine's, which removes the best checkpoint before it writes the better one: it sees no former."""
         if not self.save_best or not self._local:
             super()._save_best_checkpoint(runner, metrics)
             return

@@ -46,13 +46,13 @@ class NonFiniteLossError(UserError):
 class NonFiniteLossHook(Hook):
     """Looks at every loss before its gradients are computed; gradients that overflow are the loss scaler's affair.
 
-    Where one process's loss is not finite, all processes do the same, in the same iteration: one line tells iteration,
-    losses and files, that process writes ``nonfinite/iter_N_rank_R.pth`` into the work dir (:func:`read_dump`,
-    :func:`replay`), and training stops with :class:`NonFiniteLossError`, or goes on without this update.
+    Where one process's loss is not finite, all processes do the same, in the same iteration: one line reports
+    iteration, losses and files, that process writes ``nonfinite/iter_N_rank_R.pth`` into the work dir
+    (:func:`read_dump`, :func:`replay`), and training stops with :class:`NonFiniteLossError`, or continues without this update.
 
     Args:
         action: 'stop' or 'skip'. Skipped are gradients and update, and what batch norm saw of the batch; learning rate
-            and counters go on.
+            and counters continue.
         max_skips: stop at the next one after so many in a run.
         save_weights: when stopping, write the weights too, as ``nonfinite/iter_N.pth``.
 
@@ -108,7 +108,7 @@ class NonFiniteLossHook(Hook):
         if finite_everywhere:
             return False
         stops = self.action == "stop" or self.skipped >= self.max_skips
-        line = self._tell(runner, finite)
+        line = self._report(runner, finite)
         if stops:
             weights = self._save_weights(runner)
             barrier()  # a process that leaves has the others killed, also one that still writes
@@ -126,7 +126,7 @@ class NonFiniteLossHook(Hook):
                 buffer.copy_(before)
         return True
 
-    def _tell(self, runner: Runner, finite: bool) -> str:
+    def _report(self, runner: Runner, finite: bool) -> str:
         """Write this process's dump, if its loss is the one; what happened, over all processes."""
         losses = _numbers(self._losses)
         report = None

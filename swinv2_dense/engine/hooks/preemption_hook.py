@@ -23,7 +23,8 @@ INTERRUPTED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: not finished, to be tried 
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """On SIGTERM finishes the iteration, saves and exits with status 75; ``--resume`` goes on as if nothing had been.
+    """On SIGTERM finishes the iteration, saves and exits with status 75; ``--resume`` continues as if nothing had
+    happened.
 
     All processes of a run do so after the same iteration, as soon as one of them has had the signal. While gradients
     are being accumulated the step is finished first. In validation it is the state before it that is saved, and
@@ -85,5 +86,5 @@ class PreemptionHook(Hook):
         else:
             keeper.save_now(runner, epoch, iteration)
             barrier()  # the others would be taken for failed, and the one that writes be killed with them
-            runner.logger.warning(f"SIGTERM: saved after iteration {iteration}, go on by --resume")
+            runner.logger.warning(f"SIGTERM: saved after iteration {iteration}, continue by --resume")
         raise SystemExit(INTERRUPTED_STATUS)

@@ -1,9 +1,9 @@
-"""Randomness as a function of the seed and the position in training, so that a run that goes on is the run it was.
+"""Randomness as a function of the seed and the position in training, so that a resumed run is the run it was.
 
-Generators whose states depend on everything drawn before cannot be saved: each reader process has its own, and reads
+Generators whose states depend on everything drawn before cannot be saved: each worker process has its own, and reads
 ahead of training. Here every sample's augmentation depends on the seed and on the number of the draw alone, and
 everything that the model draws in an iteration on the seed, the iteration and the process. A resumed run then repeats
-what the killed one would have done, with any number of readers; and N processes see the samples that one would see.
+what the killed one would have done, with any number of workers; and N processes see the samples that one would see.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = [
     "RandomnessHook",
     "ReseededDataset",
     "SkippingBatchSampler",
-    "reader_init",
     "reproducible",
     "reseed",
-    "with_reader_init",
+    "with_worker_init",
+    "worker_init",
 ]
 
 _SAMPLE, _ITERATION = 0, 1  # two streams of one seed
@@ -96,7 +96,7 @@ class NumberedSampler(Sampler):
 
     @property
     def endless(self) -> bool:
-        """Whether the indices go on without epochs, as those of mmengine's ``InfiniteSampler``."""
+        """Whether the indices continue without epochs, as those of mmengine's ``InfiniteSampler``."""
         return hasattr(self.sampler, "skip")
 
     @property
@@ -172,8 +172,8 @@ class ReseededDataset(Dataset):
 
 
 @FUNCTIONS.register_module()
-def reader_init(worker_id: int, **options: Any) -> None:
-    """mmengine's ``worker_init_fn``; and SIGTERM, which clusters send to all processes of a job, ends a reader only if
+def worker_init(worker_id: int, **options: Any) -> None:
+    """mmengine's ``worker_init_fn``; and SIGTERM, which clusters send to all processes of a job, ends a worker only if
     it comes from the training process, so that this one can finish and save the iteration that is under way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches workers too: the training process ends them
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -212,15 +212,15 @@ def reproducible(loader: Mapping[str, Any], seed: int, diff_rank_seed: bool) -> 
             "inner": inner,
             "drop_last": config.pop("drop_last", False),
         }
-    return with_reader_init(config, seed)
+    return with_worker_init(config, seed)
 
 
-def with_reader_init(loader: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """A data loader's config with :func:`reader_init`, unless it names another function for its readers."""
+def with_worker_init(loader: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """A data loader's config with :func:`worker_init`, unless it names another function for its workers."""
     config = dict(loader)
     if "worker_init_fn" not in config:
         config["worker_init_fn"] = {
-            "type": "swinv2_dense.reader_init",
+            "type": "swinv2_dense.worker_init",
             "num_workers": config.get("num_workers", 0),
             "rank": get_dist_info()[0],
             "seed": seed,

@@ -61,8 +61,8 @@ class OwnWeightsMixin:
 
 
 class DenseRunner(ResumableMixin, OwnWeightsMixin, CheckedImagesMixin, Runner):
-    """mmengine's runner, with weights read by our loader, runs that go on after they were killed, sharded optimizers
-    saved whole, and ``--launcher pytorch`` also without GPUs."""
+    """mmengine's runner, with weights read by our loader, runs that survive being killed, sharded optimizers saved
+    whole, and ``--launcher pytorch`` also without GPUs."""
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         join_on_cpu(self.launcher, env_cfg["dist_cfg"])
@@ -108,6 +108,6 @@ def _check_complete(model: nn.Module, loaded: set[str], source: str) -> None:
 
 
 def join_on_cpu(launcher: str, dist_cfg: Mapping[str, Any]) -> None:
-    """Let the processes meet where there is no GPU, which mmengine asks for even where they talk over gloo."""
+    """Let the processes meet where there is no GPU, which mmengine asks for even where they communicate over gloo."""
     if launcher == "pytorch" and not (torch.cuda.is_available() or torch.distributed.is_initialized()):
         torch.distributed.init_process_group(**dist_cfg)

@@ -140,7 +140,7 @@ def scale_lr(cfg: Config) -> None:
 
 
 def resume(cfg: Config, checkpoint: str) -> None:
-    """Go on from a checkpoint with its optimizer and schedule; 'auto' is the latest one in the work dir."""
+    """Resume from a checkpoint with its optimizer and schedule; 'auto' is the latest one in the work dir."""
     cfg.update(resume=True, load_from=None if checkpoint == "auto" else checkpoint)
 
 

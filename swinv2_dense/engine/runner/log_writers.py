@@ -14,7 +14,7 @@ _WRITERS = ("add_config", "add_datasample", "add_graph", "add_image", "add_scala
 
 
 def guard_log_writers(visualizer: Any, logger: logging.Logger) -> None:
-    """Have a visualizer's backends and a logger's files report what they cannot write, and go on when there is room."""
+    """Have a visualizer's backends and a logger's files report what they cannot write, and continue with the next."""
     reported: set[str] = set()
 
     def report(kind: str, error: BaseException | None) -> None:

@@ -19,7 +19,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, save_checkpoint
 from mmengine.utils import apply_to
 
 from swinv2_dense.engine.hooks.preemption_hook import PreemptionHook
-from swinv2_dense.engine.hooks.randomness_hook import reproducible, with_reader_init
+from swinv2_dense.engine.hooks.randomness_hook import reproducible, with_worker_init
 from swinv2_dense.engine.runner.log_writers import guard_log_writers
 from swinv2_dense.engine.runner.resumed_settings import check_progress, differences, settings_of, table
 from swinv2_dense.engine.runner.run_record import RunRecord, held, new_record, read_record, write_record
@@ -92,8 +92,8 @@ class ResumableMixin:
     def build_val_loop(self, loop: Any) -> Any:
         this: Any = self
         if not isinstance(loop, BaseLoop) and isinstance(self._val_dataloader, dict):
-            # readers that stay after a validation take part in what happens to the training
-            self._val_dataloader = ConfigDict(with_reader_init(self._val_dataloader, this.seed))
+            # workers that stay after a validation take part in what happens to the training
+            self._val_dataloader = ConfigDict(with_worker_init(self._val_dataloader, this.seed))
         return super().build_val_loop(loop)  # type: ignore[misc]
 
     def train(self) -> Any:

@@ -157,7 +157,7 @@ def _share(value: Any, like: Tensor | None) -> Any:
     """This process's part of a whole tensor, if ``like`` is sharded. No other process takes part."""
     if not (isinstance(like, DTensor) and isinstance(value, Tensor)) or isinstance(value, DTensor):
         return value
-    if value.shape != like.shape:  # an optimizer's counter, or weights that do not fit, which loading tells
+    if value.shape != like.shape:  # an optimizer's counter, or weights that do not fit, which loading reports
         return value
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 

@@ -1,4 +1,4 @@
-"""A run that is killed loses nothing: whatever it is doing, it goes on from its last whole checkpoint with the losses
+"""A run that is killed loses nothing: whatever it is doing, it resumes from its last whole checkpoint with the losses
 of a run that was left alone. Each run here is a process, and those that are killed are killed by a signal.
 """
 
@@ -103,7 +103,7 @@ def test_killed_while_a_checkpoint_is_written(tmp_path: Path, folder: Path, step
     assert named.is_file()
     assert len(read_diary(killed.diary)) == 2 * INTERVAL  # killed at the second checkpoint
     assert "damaged" not in killed.go_on()
-    # with the second one whole, the run goes on behind it and repeats nothing
+    # with the second one whole, the run continues behind it and repeats nothing
     expected = list(range(1, 2 * INTERVAL + 1)) + list(range(STEPS[step] * INTERVAL + 1, ITERATIONS + 1))
     assert [int(line.split()[0]) for line in killed.diary.read_text().splitlines()] == expected
     assert [path.name for path in killed.work_dir.glob("*.pth")] == [f"iter_{ITERATIONS}.pth"]
@@ -117,7 +117,7 @@ def test_terminated(tmp_path: Path, folder: Path, by_epoch: bool, at: int, valid
     terminated = Run(tmp_path, folder, by_epoch=by_epoch, workers=2, validated=validated)
     status, output = terminated.start((at, terminate_group))
     assert status == INTERRUPTED_STATUS == 75
-    assert f"saved after iteration {at}, go on by --resume" in output
+    assert f"saved after iteration {at}, continue by --resume" in output
     assert len(read_diary(terminated.diary)) == at
     terminated.go_on()
     numbers = [int(line.split()[0]) for line in terminated.diary.read_text().splitlines()]
@@ -136,13 +136,13 @@ def test_terminated_with_the_disk_full(tmp_path: Path, folder: Path, at: int) ->
     terminated = Run(tmp_path, folder)
     status, output = terminated.start((at, _fill_disk_and_terminate))
     assert status == 1
-    assert "saved after" not in output and "training goes on" not in output
+    assert "saved after" not in output and "training continues" not in output
     error = output.splitlines()[-1]
     assert error.startswith("error: SIGTERM: checkpoint ") and f"iter_{at}.pth could not be written" in error
     if at < INTERVAL:
         assert error.endswith("start anew, as there is no checkpoint yet")
         return
-    assert error.endswith(f"go on from {terminated.work_dir / f'iter_{INTERVAL}.pth'} by --resume")
+    assert error.endswith(f"resume from {terminated.work_dir / f'iter_{INTERVAL}.pth'} by --resume")
     terminated.go_on()
     assert terminated.resumed_at() == INTERVAL
 
@@ -197,7 +197,7 @@ def test_disk_full_during_training(tmp_path: Path, folder: Path) -> None:
     status, output = full.start((INTERVAL + 1, functools.partial(limit_files, 40_000)))
     assert status == 1
     line = next(line for line in output.splitlines() if f"iter_{2 * INTERVAL}.pth could not be written" in line)
-    assert f"iter_{INTERVAL}.pth is kept, and training goes on" in line
+    assert f"iter_{INTERVAL}.pth is kept, and training continues" in line
     final = output.splitlines()[-1]
     assert final.startswith("error: ") and f"iter_{ITERATIONS}.pth could not be written" in final
     assert [path.name for path in full.work_dir.glob("*.pth")] == [f"iter_{INTERVAL}.pth"]

@@ -1,7 +1,7 @@
-"""Two processes that share a model train as one does, whatever they share of it, and go on from their checkpoints; one
+"""Two processes that share a model train as one does, whatever they share of it, and resume from their checkpoints; one
 process reads what they saved.
 
-One process with gradients accumulated over two pictures computes what two processes with a picture each compute, the
+One process with gradients accumulated over two images computes what two processes with an image each compute, the
 same normalisation of every loss included. The samplers of boxes take all there are: nothing is left to chance.
 """
 
@@ -65,7 +65,7 @@ def config(root: Path, name: str, *, validate: bool = False, **options: Any) -> 
 
 @pytest.fixture(scope="module")
 def alone(root: Path) -> dict[int, dict[str, float]]:
-    """Losses of one process, by the number of the picture."""
+    """Losses of one process, by the number of the image."""
     options = {"train_cfg.max_iters": 2 * ITERATIONS, "optim_wrapper.accumulative_counts": 2}
     status, output = train(config(root, "alone", load_from=str(root / "start.pth"), **options), 1)
     assert status == [0], output
