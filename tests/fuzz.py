@@ -17,12 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from swinv2_dense.checkpoint import load_pretrained
+from swinv2_dense.checks.clips import read_class_names, read_clip_list
+from swinv2_dense.checks.coco import check_coco_file
 from swinv2_dense.cli import common
+from swinv2_dense.cli.prepare.coco_convert import write_semantic_maps
 from swinv2_dense.engine.runner.run_record import LAST, RunRecord, held, write_record
 from swinv2_dense.engine.runner.training_state import choose, read_training_state, write_training_state
+from swinv2_dense.files import remove, write_image
 from swinv2_dense.models import SwinTransformerV2
 
 SECONDS = 20  # for one mutant
@@ -192,7 +197,57 @@ def work_dirs(folder: Path) -> Callable[[random.Random], list[Callable[[], Any]]
     return doors
 
 
-KINDS = {"checkpoints": checkpoints, "safetensors": safetensors, "configs": configs, "work_dirs": work_dirs}
+def annotations(folder: Path) -> Callable[[random.Random], list[Callable[[], Any]]]:
+    file, images = folder / "annotations" / "instances_train.json", folder / "train"
+    file.parent.mkdir()
+    images.mkdir()
+    polygon = [2.0, 2.0, 20.0, 2.0, 20.0, 20.0]
+    lengths = {"size": [24, 32], "counts": [100, 20, 648]}
+    common_fields = {"image_id": 1, "category_id": 1, "area": 100.0, "bbox": [2.0, 2.0, 18.0, 18.0]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 24, "width": 32}],
+        "annotations": [
+            {**common_fields, "id": 1, "iscrowd": 0, "segmentation": [polygon]},
+            {**common_fields, "id": 2, "iscrowd": 1, "segmentation": lengths},
+            {**common_fields, "id": 3, "iscrowd": 0, "segmentation": {"size": [24, 32], "counts": "PP1l0"}},
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+    good = json.dumps(content).encode()
+    write_image(images / "a.png", np.zeros((24, 32, 3), np.uint8))
+
+    def maps() -> None:
+        try:
+            write_semantic_maps(folder, "train")
+        finally:
+            remove(folder / "stuffthingmaps")
+
+    def doors(rng: random.Random) -> list[Callable[[], Any]]:
+        file.write_bytes(mutate_json(rng, good))
+        return [lambda: check_coco_file(file, images), maps]
+
+    return doors
+
+
+def clip_lists(folder: Path) -> Callable[[random.Random], list[Callable[[], Any]]]:
+    path = folder / "clips.txt"
+    good = "".join(f"class {number}/a clip {number}.mp4 {number}\n" for number in range(9)).encode()
+
+    def doors(rng: random.Random) -> list[Callable[[], Any]]:
+        path.write_bytes(mutate(rng, good))
+        return [lambda: read_clip_list(path, 9, prefix="clips"), lambda: read_class_names(path)]
+
+    return doors
+
+
+KINDS = {
+    "annotations": annotations,
+    "clip_lists": clip_lists,
+    "checkpoints": checkpoints,
+    "safetensors": safetensors,
+    "configs": configs,
+    "work_dirs": work_dirs,
+}
 
 
 def main(kind: str, folder: str, count: str) -> None:

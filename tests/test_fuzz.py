@@ -11,7 +11,14 @@ import pytest
 
 from tests import fuzz
 
-COUNTS = {"checkpoints": 120, "safetensors": 120, "configs": 150, "work_dirs": 60}
+COUNTS = {
+    "annotations": 200,
+    "clip_lists": 100,
+    "checkpoints": 120,
+    "safetensors": 120,
+    "configs": 150,
+    "work_dirs": 60,
+}
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ def check_objects(
 
 
 def _at_least(size: tuple[Any, Any], smallest: int) -> bool:
-    return all(type(side) is int and side >= smallest for side in size)
+    return all(type(side) is int and smallest <= side < 1 << 31 for side in size)
 
 
 class _Checker:

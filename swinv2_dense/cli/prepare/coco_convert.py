@@ -113,8 +113,9 @@ def write_semantic_maps(root: Path, split: str, *, progress: Progress = silent) 
     raise_first(check_tables(content, str(file)), "correct the annotations", warnings=False)
     by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
-        if annotation.get("image_id") in by_image and annotation.get("segmentation"):
-            by_image[annotation["image_id"]].append(annotation)
+        image_id = annotation.get("image_id")
+        if is_id(image_id) and image_id in by_image and annotation.get("segmentation"):
+            by_image[image_id].append(annotation)
     known = {category["id"] for category in content["categories"]}
     with writing_folder(folder) as work:
         for image in counted(content["images"], split, progress):
@@ -130,7 +131,7 @@ def _check_objects(file: Path, image: dict[str, Any], annotations: list[dict[str
     """Refuse what would crash pycocotools or fill the memory, and categories that do not exist."""
     for annotation in annotations:
         problem = segmentation_problem(annotation["segmentation"], image["height"], image["width"])
-        if annotation.get("category_id") not in categories:
+        if not is_id(annotation.get("category_id")) or annotation["category_id"] not in categories:
             problem = ("unknown category", f"category_id {annotation.get('category_id')!r}", True)
         if problem:
             finding = Finding(problem[0], str(file), problem[1], image=image["id"], annotation=annotation.get("id"))

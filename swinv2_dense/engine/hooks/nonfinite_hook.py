@@ -48,7 +48,8 @@ class NonFiniteLossHook(Hook):
 
     Where one process's loss is not finite, all processes do the same, in the same iteration: one line reports
     iteration, losses and files, that process writes ``nonfinite/iter_N_rank_R.pth`` into the work dir
-    (:func:`read_dump`, :func:`replay`), and training stops with :class:`NonFiniteLossError`, or continues without this update.
+    (:func:`read_dump`, :func:`replay`), and training stops with :class:`NonFiniteLossError`, or continues without this
+    update.
 
     Args:
         action: 'stop' or 'skip'. Skipped are gradients and update, and what batch norm saw of the batch; learning rate
