@@ -17,7 +17,7 @@ from swinv2_dense.checkpoint.formats import check_tensors, read_file
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import read_bytes, within
 
-__all__ = ["Checkpoint", "Source", "local_path", "read", "unwrap"]
+__all__ = ["Checkpoint", "Source", "local_path", "read", "read_meta", "unwrap"]
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -83,6 +83,22 @@ def local_path(source: str) -> tuple[Path, str | None]:
     if stem and not os.path.lexists(path):
         return Path(stem).expanduser(), key
     return path, None
+
+
+def read_meta(source: str | os.PathLike[str], *, trust: bool = False) -> dict[str, Any]:
+    """What a training program of OpenMMLab says of a run in its checkpoint: ``cfg``, ``dataset_meta`` and the like.
+
+    Empty for a checkpoint that says nothing, and for hubs' models. Takes and raises what :func:`read` does.
+    """
+    text = os.fspath(source)
+    if text.startswith(("timm:", "hf:")):
+        return {}
+    path, _ = local_path(text)
+    if os.path.isdir(path):
+        return {}
+    content = read_file(path, trust)
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    return dict(meta) if isinstance(meta, Mapping) else {}
 
 
 def _name(path: Path, config: Mapping[str, Any] | None) -> str:

@@ -28,10 +28,11 @@ _SECTIONS = {
         "prepare images": "check a folder of images without labels",
         "browse": "draw what the training pipeline makes of the data",
     },
-    "Train and test": {
+    "Train, test, predict": {
         "plan": "how much memory a training needs, on which GPUs it fits",
         "train": "train a model from a config",
         "test": "evaluate trained weights",
+        "predict": "find things in images, folders, videos with trained weights",
     },
     "Look closer": {
         "checkpoint": "inspect a checkpoint of any publisher, or convert it",
@@ -51,6 +52,7 @@ usage: swinv2 COMMAND [OPTIONS]
 
 Start here:
   swinv2 demo --quick                        train, test and draw; nothing to download
+  swinv2 predict CHECKPOINT street.jpg       what a trained model finds in an image
   swinv2 models htc                          which models there are
   swinv2 train htc_swinv2_t --fast-dev-run   one iteration of everything, to find mistakes
 """

@@ -17,6 +17,10 @@ __all__ = ["quiet_libraries"]
 _WARNINGS = (
     # mmdet offers a second implementation of COCO's metric, which no config of ours uses.
     ("faster_coco_eval is not installed", r"mmdet\.evaluation"),
+    # mmseg's loss explains an option whose default is what our configs mean.
+    ("Default ``avg_non_ignore`` is False", r"mmseg\.models"),
+    # Boxes that end at the image's edge, of which there are always some.
+    (r"Warning: The (bbox|polygon|text) is out of bounds", r"mmengine\.visualization"),
     # mmdet copies a tensor in a way that torch would have written otherwise.
     ("To copy construct from a tensor", r"mmdet\.models"),
 )

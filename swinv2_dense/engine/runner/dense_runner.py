@@ -11,12 +11,11 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner, get_state_dict
 from torch import nn
 
-from swinv2_dense.checkpoint import load_pretrained
+from swinv2_dense.checkpoint import check_complete, load_pretrained
 from swinv2_dense.engine.runner.checked_images import CheckedImagesMixin
 from swinv2_dense.engine.runner.resumable import ResumableMixin
 from swinv2_dense.engine.runner.resumed_settings import following_config, loading_state
 from swinv2_dense.engine.runner.training_state import read_training_state
-from swinv2_dense.errors import UserError
 
 __all__ = ["DenseRunner", "OwnWeightsMixin", "join_on_cpu"]
 
@@ -55,7 +54,7 @@ class OwnWeightsMixin:
             state = {"state_dict": model.state_dict(), "meta": {}}
             this.call_hook("after_load_checkpoint", checkpoint=state)
         if strict or self._resume or self._testing:
-            _check_complete(model, set(report.loaded), filename)
+            check_complete(model, set(report.loaded), filename)
         this._has_loaded = True
         return state
 
@@ -96,15 +95,6 @@ class DenseRunner(ResumableMixin, OwnWeightsMixin, CheckedImagesMixin, Runner):
     def test(self) -> dict[str, float]:
         self._testing = True
         return super().test()
-
-
-def _check_complete(model: nn.Module, loaded: set[str], source: str) -> None:
-    missing = [name for name, _ in model.named_parameters() if not {name, name.removeprefix("backbone.")} & loaded]
-    if missing:
-        raise UserError(
-            f"checkpoint {source} lacks {len(missing)} parameters of this model, or has them in another shape, "
-            f"the first is {missing[0]}: it was trained with another config; give this one's"
-        )
 
 
 def join_on_cpu(launcher: str, dist_cfg: Mapping[str, Any]) -> None:

@@ -1,0 +1,117 @@
+"""Predict on images, folders, patterns, videos, a camera (its number) or standard input (-) with a trained model.
+
+Writes each image with what was found drawn on it, and predictions.jsonl: COCO's result format for detection, with masks
+as run lengths; for segmentation also an index map, maps/NAME.png; for classes their labels and scores. A checkpoint
+that swinv2 train saved needs nothing else. What cannot be read is listed, the rest is predicted, and the exit status
+is 1 then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swinv2_dense.cli.parser import Parser
+from swinv2_dense.compat.quiet import quiet_libraries
+from swinv2_dense.errors import UserError
+
+if TYPE_CHECKING:
+    from swinv2_dense.inference.sources import Item
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    examples = (
+        "work_dirs/demo/htc/iter_360.pth street.jpg",
+        "iter_360.pth images/ 'more/*.png' --out predictions --score 0.5 --classes person car",
+        "iter_360.pth aerial.tif --tile 1024 --overlap 0.2",
+        "weights.pth street.jpg --config coco/htc_swinv2_t",
+    )
+    parser = Parser("predict", __doc__, examples)
+    parser.add_argument("checkpoint", help="a run's .pth; weights alone need --config")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, folder, pattern, video, camera number, -")
+    parser.add_argument("--config", help="path or name of a config, in the place of the checkpoint's own")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/predict"), help="folder (default: %(default)s)")
+    parser.add_argument("--score", type=float, default=0.3, help="lowest score of a detection (default: %(default)s)")
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="leave out all classes but these")
+    parser.add_argument("--tile", type=int, metavar="PIXELS", help="predict large images in tiles of this side")
+    parser.add_argument("--overlap", type=float, default=0.2, help="of neighbouring tiles (default: %(default)s)")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation, by the config's tta_model")
+    parser.add_argument("--window", type=int, nargs="+", metavar="TOKENS", help="another attention window")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images predicted together (default: 1)")
+    parser.add_argument("--device", help="such as cuda:1 or cpu (default: a GPU where there is one)")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return _predict(parse_args(argv))
+
+
+@quiet_libraries()
+def _predict(args: argparse.Namespace) -> int:
+    from mmengine.logging import MMLogger
+
+    from swinv2_dense.inference.predictor import Predictor
+    from swinv2_dense.inference.sources import expand
+
+    MMLogger.get_current_instance().setLevel(logging.WARNING)  # the report of what was loaded is for training
+    files = [entry for source in args.sources for entry in expand(source)]  # a wrong source ends before the model loads
+    window = args.window[0] if args.window and len(args.window) == 1 else args.window
+    predictor = Predictor(
+        args.checkpoint,
+        args.config,
+        device=args.device,
+        window=window,
+        tta=args.tta,
+        score=args.score,
+        classes=args.classes,
+        batch=args.batch,
+        tile=args.tile,
+        overlap=args.overlap,
+    )
+    failed: list[Item] = []
+    start = time.perf_counter()
+    done = _write_all(predictor, files, args.out, failed)
+    seconds = time.perf_counter() - start
+    print(f"{done} predicted in {seconds:.1f} s: {args.out}")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(failed) + done} could not be read, listed above")
+    return 0
+
+
+def _write_all(predictor: Any, files: Sequence[tuple[str, str]], out: Path, failed: list[Item]) -> int:
+    """Predict on all and write as it goes; returns how many there were."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from swinv2_dense.cli.prediction_files import PredictionFiles
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    outputs = dict(files)
+    with (
+        PredictionFiles(out, predictor.task) as written,
+        Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar,
+    ):
+        task = bar.add_task("predicting", total=len(files))
+        ended: set[str] = set()
+
+        def report(item: Item, line: str) -> None:
+            if item.frame is None or item.path not in ended:  # of a video, its first frame
+                bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                bar.advance(task)
+            ended.add(item.path)
+
+        def fail(item: Item) -> None:
+            failed.append(item)
+            report(item, f"not read: {item.problem}")
+
+        done = 0
+        for item, result in predictor.pairs([path for path, _ in files], fail):
+            item.output = outputs.get(item.path, item.output)  # of a folder's file, its path below the folder
+            report(item, f"{item.name}: {result.summary()}")
+            written.add(item, result)
+            done += 1
+    return done

@@ -1,0 +1,91 @@
+"""The files that ``swinv2 predict`` writes: drawings, index maps, videos, and one file of JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from swinv2_dense.errors import UserError
+from swinv2_dense.files import within, write_image, writing
+
+if TYPE_CHECKING:
+    from swinv2_dense.inference.results import Result
+    from swinv2_dense.inference.sources import Item
+
+__all__ = ["PredictionFiles"]
+
+
+class PredictionFiles:
+    """A context that takes results as they come. ``predictions.jsonl`` appears when it is complete.
+
+    Args:
+        folder: made where it is missing; files of an earlier prediction are replaced.
+        task: as :class:`swinv2_dense.inference.Predictor` has it.
+    """
+
+    def __init__(self, folder: Path, task: str) -> None:
+        self.folder, self.task = folder, task
+        self._names: dict[str, str] = {}  # name below the folder -> the source that has it
+        self._video: tuple[str, Any] | None = None
+        self._open = contextlib.ExitStack()
+        self._lines: TextIO
+
+    def __enter__(self) -> PredictionFiles:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {self.folder} cannot be made ({error.strerror}): name another folder") from error
+        path = self._open.enter_context(writing(self.folder / "predictions.jsonl"))
+        self._lines = self._open.enter_context(path.open("w", encoding="utf-8"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_video()
+        self._open.__exit__(kind, error, trace)
+
+    def add(self, item: Item, result: Result) -> None:
+        """Write all files of one result."""
+        self._lines.write(result.to_json())
+        name = self._own_name(item)
+        if item.frame is not None:
+            self._add_frame(item, name, result)
+            return
+        target = within(self.folder, f"{name}.jpg", "name of the image")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_image(target, result.plot())
+        if self.task == "segmentation":
+            path = self.folder / "maps" / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, result.map)  # type: ignore[attr-defined]
+
+    def _own_name(self, item: Item) -> str:
+        """``street``; ``street_2`` where another folder's street.jpg has that name."""
+        source, name, number = item.path or item.name, item.output, 1
+        while self._names.setdefault(name, source) != source:
+            number += 1
+            name = f"{item.output}_{number}"
+        return name
+
+    def _add_frame(self, item: Item, name: str, result: Result) -> None:
+        import cv2
+
+        drawn = result.plot()
+        if self._video is None or self._video[0] != name:
+            self._end_video()
+            path = within(self.folder, f"{name}.mp4", "name of the video")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            size = (drawn.shape[1], drawn.shape[0])
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), item.fps or 25.0, size)
+            if not writer.isOpened():
+                raise UserError(f"{path} cannot be written: this OpenCV has no MPEG-4 encoder (swinv2 doctor)")
+            self._video = (name, writer)
+        self._video[1].write(drawn)
+
+    def _end_video(self) -> None:
+        if self._video is not None:
+            self._video[1].release()
+            self._video = None

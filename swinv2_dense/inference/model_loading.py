@@ -1,0 +1,274 @@
+"""A model ready to predict, from a checkpoint, a config's name or a config."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swinv2_dense import extras
+from swinv2_dense.compat.quiet import quiet_libraries
+from swinv2_dense.config_files import find_config
+from swinv2_dense.errors import UserError
+from swinv2_dense.model_index import models
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
+
+__all__ = ["LoadedModel", "get_model", "list_models", "load_model"]
+
+# A config's default_scope -> its task.
+TASKS = {"mmdet": "detection", "mmseg": "segmentation", "mmaction": "video", "mmpretrain": "classification"}
+
+
+@dataclass
+class LoadedModel:
+    """``model``: in evaluation mode, on its device. ``task``: one of ``TASKS``' values, or 'simmim'. ``pipeline``: what
+    makes a batch's entry of an image. ``classes``, ``palette`` (RGB): empty where nobody says them."""
+
+    model: nn.Module
+    cfg: Config
+    scope: str
+    task: str
+    pipeline: list[Any]
+    device: str
+    classes: list[str] = field(default_factory=list)
+    palette: list[Any] = field(default_factory=list)
+
+
+def list_models(pattern: str = "") -> list[str]:
+    """Names of our configs that have ``pattern`` in them, or match it where it has wildcards: ``*_swinv2_[tb]``."""
+    return [model.name for model in models(pattern)]
+
+
+@quiet_libraries()
+def get_model(
+    model: str | os.PathLike[str] | Config, pretrained: bool | str | os.PathLike[str] = False, device: str | None = None
+) -> nn.Module:
+    """Build a model.
+
+    Args:
+        model: name or path of a config (:func:`list_models`), or a config.
+        pretrained: a checkpoint, as :func:`swinv2_dense.checkpoint.load_pretrained` takes it; or True for the one that
+            the config names in ``load_from``. Heads that it lacks stay as initialised, as the log says.
+        device: such as ``cuda:0`` (default: a GPU where there is one).
+
+    Returns:
+        the model in evaluation mode, with its config as ``model.cfg``.
+
+    Raises:
+        UserError: no such config, its library does not import, no such checkpoint or one that does not fit.
+    """
+    cfg = _read_config(model)
+    source = cfg.get("load_from") if pretrained is True else pretrained or None
+    if pretrained is True and not source:
+        raise UserError(
+            "pretrained=True: nobody has released weights of this model; give a checkpoint, pretrained=PATH "
+            "(any publisher's SwinV2 classifier fills the backbone)"
+        )
+    scope = _import_library(cfg)
+    built: Any = _build(cfg, scope)
+    built.init_weights()
+    if source:
+        from swinv2_dense.checkpoint import load_pretrained
+
+        load_pretrained(built, os.fspath(source))
+    return _ready(built, cfg, device)
+
+
+@quiet_libraries()
+def load_model(
+    checkpoint: str | os.PathLike[str] | nn.Module,
+    config: str | os.PathLike[str] | Config | None = None,
+    *,
+    device: str | None = None,
+    window: int | Sequence[int] | None = None,
+    tta: bool = False,
+) -> LoadedModel:
+    """The model of a run's checkpoint, with all that prediction needs.
+
+    Args:
+        checkpoint: a ``.pth`` that training saved, which holds its config; weights alone with ``config``; or a model
+            of :func:`get_model`.
+        config: name or path of a config, or a config; in the place of the checkpoint's.
+        window: tokens, in the place of the config's window.
+        tta: by the config's ``tta_model`` and ``tta_pipeline``.
+
+    Raises:
+        UserError: nothing there, no config known, weights of another model, or an option that does not fit.
+    """
+    from torch import nn
+
+    if isinstance(checkpoint, nn.Module):
+        return _of_model(checkpoint)
+    from swinv2_dense.checkpoint import check_complete, load_pretrained, read_meta
+
+    source = os.fspath(checkpoint)
+    meta = read_meta(source)
+    cfg = _read_config(config) if config is not None else _stored_config(meta, source)
+    scope = _import_library(cfg)
+    if config is None:
+        _check_stored(cfg, scope, source)
+    if window is not None:
+        cfg.model.backbone.window_size = tuple(window) if isinstance(window, Sequence) else window
+    _drop_untrained_branch(cfg, source)
+    built = _build(cfg, scope)
+    report = load_pretrained(built, source)
+    check_complete(built, report.loaded, source)
+    classes, palette = _names(meta.get("dataset_meta"), cfg, scope)
+    pipeline = _pipeline(cfg)
+    if tta:
+        built, pipeline = _with_tta(built, cfg, scope)
+    model = _ready(built, cfg, device)
+    where = str(next(model.parameters()).device)
+    return LoadedModel(model, cfg, scope, _task(cfg, scope), pipeline, where, classes, palette)
+
+
+def _of_model(model: nn.Module) -> LoadedModel:
+    cfg: Config | None = getattr(model, "cfg", None)
+    if cfg is None:
+        raise UserError("this model has no config: make it by get_model, or give a checkpoint")
+    scope = _import_library(cfg)
+    classes, palette = _names(getattr(model, "dataset_meta", None), cfg, scope)
+    device = str(next(model.parameters()).device)
+    return LoadedModel(model.eval(), cfg, scope, _task(cfg, scope), _pipeline(cfg), device, classes, palette)
+
+
+def _read_config(config: str | os.PathLike[str] | Config) -> Config:
+    from mmengine.config import Config
+
+    from swinv2_dense.checks.config_source import read_config
+
+    if isinstance(config, Config):
+        return config
+    path = find_config(os.fspath(config))
+    try:
+        return read_config(path)
+    except UserError:
+        raise
+    except Exception as error:  # a config is a program of the user's: whatever it raises is about the config
+        raise UserError(f"config {path} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _stored_config(meta: Mapping[str, Any], source: str) -> Config:
+    from mmengine.config import Config
+
+    from swinv2_dense.inference.stored_config import config_of, import_named
+
+    text = meta.get("cfg")
+    if not isinstance(text, str):
+        raise UserError(
+            f"{source} holds weights alone, and not what they are the weights of: add the config, --config NAME "
+            "(swinv2 models lists the names)"
+        )
+    entries = config_of(text, source)
+    import_named(entries)
+    return Config(entries)
+
+
+def _check_stored(cfg: Config, scope: str, source: str) -> None:
+    from swinv2_dense.inference.stored_config import check_types
+
+    parts = [cfg.get("model"), cfg.get("tta_model"), cfg.get("tta_pipeline"), _pipeline(cfg)]
+    check_types(parts, scope, source)
+
+
+def _import_library(cfg: Config) -> str:
+    """Import the library that a config is for; returns its name."""
+    scope = str(cfg.get("default_scope") or "")
+    if scope not in TASKS or "model" not in cfg:
+        raise UserError(f"the config has default_scope={scope!r}: predicting needs a model of {', '.join(TASKS)}")
+    try:
+        if scope == "mmaction":
+            importlib.import_module("swinv2_dense.compat.mmaction_imports")
+        importlib.import_module(f"{scope}.registry")
+    except ImportError as error:
+        raise UserError(extras.missing("this model", error, extras.EXTRAS[scope])) from error
+    return scope
+
+
+def _task(cfg: Config, scope: str) -> str:
+    return "simmim" if "SimMIM" in str(cfg.model.get("type")) else TASKS[scope]
+
+
+def _build(cfg: Config, scope: str) -> nn.Module:
+    from mmengine.registry import MODELS, DefaultScope
+
+    with DefaultScope.overwrite_default_scope(scope):
+        built: nn.Module = MODELS.build(cfg.model)
+    return built
+
+
+def _ready(model: nn.Module, cfg: Config, device: str | None) -> nn.Module:
+    """In evaluation mode, on its device, with batch norms that need no other process."""
+    import torch
+    from mmengine.model import revert_sync_batchnorm
+
+    model = revert_sync_batchnorm(model)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        model = model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    model.cfg = cfg
+    return model
+
+
+def _drop_untrained_branch(cfg: Config, source: str) -> None:
+    """HTC trained without its semantic branch predicts without it."""
+    if "semantic_head" not in cfg.model.get("roi_head", {}):
+        return
+    from swinv2_dense.checkpoint import read
+    from swinv2_dense.checks.config import drop_semantic_branch
+
+    if not any("semantic_head" in name for name in read(source).state_dict):
+        drop_semantic_branch(cfg.model)
+
+
+def _pipeline(cfg: Config) -> list[Any]:
+    for split in ("test", "val", "train"):
+        dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset", {})
+        while "pipeline" not in dataset and "dataset" in dataset:
+            dataset = dataset["dataset"]
+        if "pipeline" in dataset:
+            return list(dataset["pipeline"])
+    raise UserError("the config has no test_dataloader with a pipeline: nothing says how to prepare an image")
+
+
+def _with_tta(model: nn.Module, cfg: Config, scope: str) -> tuple[nn.Module, list[Any]]:
+    from mmengine.registry import MODELS, DefaultScope
+
+    missing = [key for key in ("tta_model", "tta_pipeline") if key not in cfg]
+    if missing:
+        raise UserError(f"--tta: the config has no {' and no '.join(missing)}; predict without it, or add them")
+    with DefaultScope.overwrite_default_scope(scope):
+        return MODELS.build({**cfg.tta_model, "module": model}), list(cfg.tta_pipeline)
+
+
+def _names(meta: Any, cfg: Config, scope: str) -> tuple[list[str], list[Any]]:
+    """Class names and colours: the checkpoint's, else those of the config's data set."""
+    meta = {str(key).lower(): value for key, value in (meta or {}).items()} if isinstance(meta, Mapping) else {}
+    if not isinstance(meta.get("classes"), (list, tuple)):
+        dataset = (cfg.get("test_dataloader") or cfg.get("train_dataloader") or {}).get("dataset", {})
+        meta = {**_data_set_s(str(dataset.get("type", "")), scope), **(dataset.get("metainfo") or {})}
+    classes = meta.get("classes")
+    if isinstance(classes, str) and Path(classes).is_file():  # a file with a name per line, as video configs have
+        classes = Path(classes).read_text(encoding="utf-8").splitlines()
+    palette = meta.get("palette")
+    return (
+        list(classes) if isinstance(classes, (list, tuple)) else [],
+        [tuple(colour) for colour in palette] if isinstance(palette, (list, tuple)) else [],
+    )
+
+
+def _data_set_s(name: str, scope: str) -> Mapping[str, Any]:
+    from mmengine.registry import DATASETS, DefaultScope
+
+    with DefaultScope.overwrite_default_scope(scope):
+        found = DATASETS.switch_scope_and_registry(scope)
+        with found as registry:
+            return dict(getattr(registry.get(name), "METAINFO", {}) or {}) if name else {}

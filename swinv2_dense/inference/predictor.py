@@ -1,0 +1,331 @@
+"""One predictor for every task: ``Predictor("iter_360.pth")("street.jpg")``."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from swinv2_dense.compat.quiet import quiet_libraries
+from swinv2_dense.errors import UserError
+from swinv2_dense.inference.model_loading import LoadedModel, load_model
+from swinv2_dense.inference.results import Classification, Detections, Result, SegmentationMap
+from swinv2_dense.inference.sources import Item, expand, is_video, items
+from swinv2_dense.inference.tiles import Tile, cut, merge_boxes, owners
+from swinv2_dense.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import nn
+
+__all__ = ["Predictor", "inference_model"]
+
+_MULTIPLE = ("detection", "segmentation")  # tasks that tiles make sense for
+
+
+class Predictor:
+    """Predicts with a trained model: objects and masks, class maps, classes of images or of clips.
+
+    May be called by several threads at once; they take turns on the model.
+
+    Args:
+        checkpoint: a ``.pth`` of a run, which needs nothing else; weights alone, with ``config``; or a model of
+            :func:`get_model`.
+        config: name or path of a config, or a config, in the place of the checkpoint's own.
+        device: such as ``cuda:0`` (default: a GPU where there is one).
+        window: tokens, in the place of the config's window.
+        tta: test-time augmentation, by the config's ``tta_model``.
+        score: detections below it are left out.
+        classes: names; all others are left out.
+        batch: images predicted together. Only images that the pipeline makes equally large are.
+        tile: pixels; larger images are predicted in tiles of this side, and whole as well for detection.
+        overlap: share of a tile's side that neighbours have in common.
+
+    Raises:
+        UserError: no such file, no config known, or an option that does not fit the model.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] | nn.Module,
+        config: str | os.PathLike[str] | Config | None = None,
+        *,
+        device: str | None = None,
+        window: int | Sequence[int] | None = None,
+        tta: bool = False,
+        score: float = 0.3,
+        classes: Sequence[str] | None = None,
+        batch: int = 1,
+        tile: int | None = None,
+        overlap: float = 0.2,
+    ) -> None:
+        if batch < 1:
+            raise UserError(f"batch {batch}: give a number of images from 1 on")
+        self.loaded: LoadedModel = load_model(checkpoint, config, device=device, window=window, tta=tta)
+        self.task = self.loaded.task
+        self.score, self.batch, self.tile, self.overlap = score, batch, tile, overlap
+        self.keep = self._class_indices(classes)
+        if tile is not None:
+            if self.task not in _MULTIPLE:
+                raise UserError(f"tiles are for detection and segmentation, and this model does {self.task}")
+            cut(1, 1, tile, overlap)
+        self._compose = _composed(self.loaded)
+        self._lock = threading.Lock()
+
+    def __call__(self, source: Any) -> Any:
+        """Predict.
+
+        Args:
+            source: an image or clip (a path, an array, uint8 BGR, or a PIL image): its result; a list of these: a list
+                of results. A folder, a pattern, a video for a model of images, a camera's number as text, or any other
+                iterable: an iterator of results, each predicted when it is asked for.
+
+        Raises:
+            UserError: something cannot be read.
+        """
+        if isinstance(source, (list, tuple)):
+            return list(self.stream(source))
+        if isinstance(source, (str, os.PathLike)) and not self._is_single(os.fspath(source)):
+            expand(os.fspath(source))  # nothing there is a mistake now, not when the first result is asked for
+            return self.stream(source)
+        if isinstance(source, Iterable) and not isinstance(source, (str, os.PathLike, np.ndarray)):
+            return self.stream(source)
+        return next(self.stream(source))
+
+    def _is_single(self, source: str) -> bool:
+        return source == "-" or (os.path.isfile(source) and (self.task == "video" or not is_video(source)))
+
+    def stream(self, source: Any, failed: Callable[[Item], object] | None = None) -> Iterator[Result]:
+        """Results of a source or several, one after another.
+
+        Args:
+            failed: called with what cannot be read, which is then skipped; without it a UserError is raised.
+        """
+        for _, result in self.pairs(source, failed):
+            yield result
+
+    def pairs(self, source: Any, failed: Callable[[Item], object] | None = None) -> Iterator[tuple[Item, Result]]:
+        """As :meth:`stream`, each with what it is the result of."""
+        waiting: list[tuple[Item, Any]] = []
+        for item in items(source, whole_videos=self.task == "video"):
+            prepared = None if item.problem else self._prepare(item)
+            if item.problem:
+                if failed is None:
+                    raise UserError(item.problem)
+                failed(item)
+                continue
+            if waiting and (len(waiting) == self.batch or not _same_shape(waiting[0][1], prepared)):
+                yield from self._flush(waiting)
+                waiting = []
+            waiting.append((item, prepared))
+        yield from self._flush(waiting)
+
+    def _flush(self, waiting: Sequence[tuple[Item, Any]]) -> Iterator[tuple[Item, Result]]:
+        if not waiting:
+            return
+        if self.tile is not None:
+            for item, _ in waiting:
+                yield item, self._tiled(item)
+            return
+        outputs = self._forward([prepared for _, prepared in waiting])
+        for (item, prepared), output in zip(waiting, outputs, strict=True):
+            yield item, self._result(item, output, prepared)
+
+    def _prepare(self, item: Item) -> Any:
+        """What the pipeline makes of an item; notes in it what is wrong with a clip."""
+        if self.tile is not None:
+            return None
+        if self.task != "video":
+            assert item.image is not None
+            return self._compose(_entry(item.image, item.name))
+        try:
+            return self._compose({"filename": item.path, "label": -1, "start_index": 0, "modality": "RGB"})
+        except (OSError, ValueError, RuntimeError) as error:
+            item.problem = f"{item.path} cannot be decoded: {str(error).splitlines()[0]}"
+            return None
+
+    def _forward(self, prepared: Sequence[Any]) -> list[Any]:
+        import torch
+        from mmengine.dataset import pseudo_collate
+        from mmengine.registry import DefaultScope
+
+        model: Any = self.loaded.model
+        with (
+            self._lock,
+            quiet_libraries(),
+            torch.inference_mode(),
+            DefaultScope.overwrite_default_scope(self.loaded.scope),
+        ):
+            return list(model.test_step(pseudo_collate(list(prepared))))
+
+    def _result(self, item: Item, output: Any, prepared: Any) -> Result:
+        about = self._about(item)
+        if self.task == "detection":
+            found = output.pred_instances
+            masks = _array(found.masks).astype(bool) if "masks" in found else None
+            arrays = (_array(found.bboxes), _array(found.scores), _array(found.labels))
+            return self._detections(*arrays, masks, about)
+        if self.task == "segmentation":
+            return SegmentationMap.of(_array(output.pred_sem_seg.data)[0], self.keep, **about)
+        if self.task == "video":
+            view = prepared["inputs"]
+            about["image"] = _array(view[len(view) // 2]).transpose(1, 2, 3, 0)[..., ::-1].astype(np.uint8)
+        return Classification.of(_array(output.pred_score).astype(np.float32), self.keep, **about)
+
+    def _about(self, item: Item) -> dict[str, Any]:
+        names = {"classes": self.loaded.classes, "palette": self.loaded.palette}
+        return {"image": item.image, "source": item.path, "frame": item.frame, **names}
+
+    def _detections(
+        self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, masks: np.ndarray | None, about: dict[str, Any]
+    ) -> Detections:
+        wanted = scores >= self.score
+        if self.keep is not None:
+            wanted &= np.isin(labels, self.keep)
+        order = np.flatnonzero(wanted)
+        order = order[np.argsort(-scores[order], kind="stable")]
+        return Detections(
+            **about,
+            labels=labels[order].astype(np.int64),
+            scores=scores[order].astype(np.float32),
+            boxes=boxes[order].astype(np.float32),
+            masks=None if masks is None else masks[order],
+        )
+
+    def _tiled(self, item: Item) -> Result:
+        image = item.image
+        assert image is not None
+        assert self.tile is not None
+        height, width = image.shape[:2]
+        tiles = cut(height, width, self.tile, self.overlap)
+        if self.task == "segmentation":
+            maps = [part.map for part in self._parts(item, tiles)]
+            owner, whole = owners(height, width, tiles), np.zeros((height, width), np.int64)
+            for number, (tile, part) in enumerate(zip(tiles, maps, strict=True)):
+                own = owner[tile.top : tile.bottom, tile.left : tile.right] == number
+                whole[tile.top : tile.bottom, tile.left : tile.right][own] = part[own]
+            return SegmentationMap.of(whole, self.keep, **self._about(item))
+        # The whole image as well, in which objects larger than a tile are seen.
+        tiles = tiles if len(tiles) == 1 else [*tiles, Tile(0, 0, width, height)]
+        return self._merged(item, tiles, list(self._parts(item, tiles)))
+
+    def _parts(self, item: Item, tiles: Sequence[Tile]) -> Iterator[Any]:
+        assert item.image is not None
+        images = [tile.of(item.image) for tile in tiles]
+        prepared = [self._compose(_entry(image, item.name)) for image in images]
+        start = 0
+        while start < len(tiles):
+            end = start + 1
+            while end < len(tiles) and end - start < self.batch and _same_shape(prepared[start], prepared[end]):
+                end += 1
+            for image, entry, output in zip(
+                images[start:end], prepared[start:end], self._forward(prepared[start:end]), strict=True
+            ):
+                yield self._result(Item(item.name, item.output, image, item.path, item.frame), output, entry)
+            start = end
+
+    def _merged(self, item: Item, tiles: Sequence[Tile], parts: Sequence[Detections]) -> Detections:
+        assert item.image is not None
+        shape = item.image.shape[:2]
+        boxes: list[np.ndarray] = []
+        scores: list[np.ndarray] = []
+        labels: list[np.ndarray] = []
+        places: list[tuple[int, int]] = []
+        for number, (tile, part) in enumerate(zip(tiles, parts, strict=True)):
+            assert part.boxes is not None
+            assert part.scores is not None
+            boxes.append(part.boxes + np.array([tile.left, tile.top] * 2, np.float32))
+            scores.append(part.scores)
+            labels.append(part.labels)
+            places += [(number, i) for i in range(len(part))]
+        all_boxes, all_scores, all_labels = np.concatenate(boxes), np.concatenate(scores), np.concatenate(labels)
+        kept = merge_boxes(all_boxes, all_scores, all_labels, [tiles[number] for number, _ in places], shape)
+        masks = None
+        if all(part.masks is not None for part in parts):
+            masks = np.zeros((len(kept), *shape), bool)
+            for row, index in enumerate(kept):
+                number, i = places[index]
+                tile, own = tiles[number], parts[number].masks
+                assert own is not None
+                masks[row, tile.top : tile.bottom, tile.left : tile.right] = own[i]
+        return Detections(
+            **self._about(item),
+            labels=all_labels[kept],
+            scores=all_scores[kept],
+            boxes=all_boxes[kept],
+            masks=masks,
+        )
+
+    def _class_indices(self, names: Sequence[str] | None) -> list[int] | None:
+        if names is None:
+            return None
+        known = {name.lower(): index for index, name in enumerate(self.loaded.classes)}
+        for name in names:
+            if name.lower() not in known:
+                raise UserError(f"there is no class {name!r}: {did_you_mean(name.lower(), known)}")
+        return [known[name.lower()] for name in names]
+
+
+def inference_model(model: Any, source: Any, **options: Any) -> Any:
+    """Predict once; takes for ``model`` and ``options`` what :class:`Predictor` takes, and returns what it returns."""
+    return Predictor(model, **options)(source)
+
+
+def _entry(image: np.ndarray, name: str) -> dict[str, Any]:
+    """What the libraries' loading transforms make of a file."""
+    size = image.shape[:2]
+    return {
+        "img": image,
+        "img_path": name,
+        "img_id": 0,
+        "sample_idx": 0,
+        "img_shape": size,
+        "ori_shape": size,
+        "height": size[0],
+        "width": size[1],
+        "scale_factor": (1.0, 1.0),
+        "flip": False,
+        "flip_direction": None,
+        "seg_fields": [],
+        "reduce_zero_label": False,
+    }
+
+
+def _composed(loaded: LoadedModel) -> Callable[[dict[str, Any]], Any]:
+    """The pipeline without what reads images and annotations; a video's reads its clip itself."""
+    from mmengine.dataset import Compose
+    from mmengine.registry import DefaultScope
+
+    steps = loaded.pipeline if loaded.task == "video" else _without_loading(loaded.pipeline)
+    with DefaultScope.overwrite_default_scope(loaded.scope):
+        composed: Callable[[dict[str, Any]], Any] = Compose(steps)
+    return composed
+
+
+def _without_loading(steps: Sequence[Any]) -> list[Any]:
+    kept = []
+    for step in steps:
+        if str(step["type"]).rpartition(".")[2].startswith("Load"):
+            continue
+        if "transforms" in step:  # of test-time augmentation: a list of alternatives for each step
+            alternatives = [_without_loading(choices) for choices in step["transforms"]]
+            step = {**step, "transforms": [choices for choices in alternatives if choices]}
+        kept.append(step)
+    return kept
+
+
+def _same_shape(one: Any, other: Any) -> bool:
+    """Whether two entries can be predicted together, and each as if it were alone: without padding."""
+    if one is None or other is None:
+        return False
+    a, b = one["inputs"], other["inputs"]
+    if isinstance(a, (list, tuple)):
+        return [view.shape for view in a] == [view.shape for view in b]
+    return bool(a.shape == b.shape)
+
+
+def _array(values: Any) -> np.ndarray:
+    return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)

@@ -1,0 +1,260 @@
+"""What a model says about one image or clip: arrays, names, a drawing, and lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Classification", "Detections", "Result", "SegmentationMap"]
+
+# COCO's ids of its 80 categories have gaps.
+_COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+_COCO_ENDS = ("person", "toothbrush")
+
+
+@dataclass
+class Result:
+    """The prediction for one image.
+
+    ``image``: uint8, H x W x 3, BGR; a video classifier's holds the frames, T x H x W x 3. ``source``: name of the
+    file, or empty. ``frame``: its number in a video. ``classes``: names of all classes; ``palette``: RGB of each.
+
+    ``labels``: class indices, ``scores``: 0 to 1, ``boxes``: N x 4, x1 y1 x2 y2 in pixels, ``masks``: bool,
+    N x H x W; None where the task has none. ``names``: the class of each label.
+    """
+
+    image: np.ndarray
+    source: str = ""
+    frame: int | None = None
+    classes: Sequence[str] = ()
+    palette: Sequence[Any] = ()
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    scores: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return [self.name_of(label) for label in self.labels]
+
+    def name_of(self, label: int) -> str:
+        return self.classes[label] if 0 <= label < len(self.classes) else f"class {int(label)}"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def summary(self) -> str:
+        """What was found, in a few words."""
+        raise NotImplementedError
+
+    def plot(self) -> np.ndarray:
+        """The prediction drawn on the image: uint8, H x W x 3, BGR."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`plot` as an image of the name's format.
+
+        Raises:
+            CannotWriteError: it cannot be written.
+        """
+        from swinv2_dense.files import write_image
+
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, self.plot())
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """What :meth:`to_json` writes, a dict for each line."""
+        raise NotImplementedError
+
+    def to_json(self) -> str:
+        """JSON lines."""
+        return "".join(f"{json.dumps(entry)}\n" for entry in self.to_dicts())
+
+    def _about(self) -> dict[str, Any]:
+        """``image_id`` as COCO names its files, else the file's name; and where it is from."""
+        stem = Path(self.source).stem
+        about: dict[str, Any] = {"image_id": int(stem) if stem.isdecimal() else Path(self.source).name}
+        about["file_name"] = self.source
+        return about if self.frame is None else about | {"frame": self.frame}
+
+    def _rgb(self) -> np.ndarray:
+        return np.ascontiguousarray(self.image[..., ::-1])
+
+    def _colours(self) -> list[Any]:
+        """A colour for each class: the data set's, else fixed ones."""
+        count = max([len(self.classes), *(int(label) + 1 for label in self.labels)], default=1)
+        if len(self.palette) >= count:
+            return [tuple(colour) for colour in self.palette]
+        return [tuple(map(int, colour)) for colour in np.random.default_rng(42).integers(40, 256, (count, 3))]
+
+
+@dataclass
+class Detections(Result):
+    """Boxes, and masks where the model has them; the highest score first."""
+
+    def summary(self) -> str:
+        counts: dict[str, int] = {}
+        for name in self.names:
+            counts[name] = counts.get(name, 0) + 1
+        return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """COCO's result format, an object each; ``category_id`` is COCO's for COCO's 80 classes, else the label + 1."""
+        assert self.boxes is not None
+        assert self.scores is not None
+        ends = (self.classes[0], self.classes[-1]) if self.classes else ()
+        official = len(self.classes) == len(_COCO_IDS) and ends == _COCO_ENDS
+        masks = [None] * len(self) if self.masks is None else list(self.masks)
+        entries = []
+        for label, score, (x1, y1, x2, y2), mask in zip(
+            self.labels.tolist(), self.scores.tolist(), self.boxes.tolist(), masks, strict=True
+        ):
+            entry = self._about() | {
+                "category_id": _COCO_IDS[label] if official else label + 1,
+                "category": self.name_of(label),
+                "bbox": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
+                "score": round(score, 5),
+            }
+            entries.append(entry if mask is None else entry | {"segmentation": _run_lengths(mask)})
+        return entries
+
+    def plot(self) -> np.ndarray:
+        """By mmdet's visualizer."""
+        import torch
+        from mmdet.structures import DetDataSample
+        from mmdet.visualization import DetLocalVisualizer
+        from mmengine.structures import InstanceData
+
+        instances = InstanceData(
+            bboxes=torch.as_tensor(self.boxes), labels=torch.as_tensor(self.labels), scores=torch.as_tensor(self.scores)
+        )
+        if self.masks is not None:
+            instances.masks = torch.as_tensor(self.masks)
+        visualizer = DetLocalVisualizer()
+        names = [self.name_of(i) for i in range(len(self._colours()))]
+        visualizer.dataset_meta = {"classes": names, "palette": self._colours()}
+        sample = DetDataSample(pred_instances=instances)
+        if len(self):
+            visualizer.add_datasample("", self._rgb(), sample, draw_gt=False, pred_score_thr=0.0)
+        return visualizer.get_image()[..., ::-1].copy() if len(self) else self.image.copy()
+
+
+def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
+    from pycocotools import mask as coder
+
+    encoded = coder.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")}
+
+
+@dataclass
+class SegmentationMap(Result):
+    """``map``: class index of each pixel, H x W. ``labels``: the classes in it, the largest first; ``masks``: a
+    mask of each; ``scores``: its share of the pixels."""
+
+    map: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
+
+    @classmethod
+    def of(cls, indices: np.ndarray, keep: Sequence[int] | None = None, **about: Any) -> SegmentationMap:
+        """Of an index map; of ``keep``, if given, only these classes are listed."""
+        labels, counts = np.unique(indices, return_counts=True)
+        listed = [i for i in np.argsort(-counts, kind="stable") if keep is None or labels[i] in keep]
+        return cls(
+            **about,
+            map=indices.astype(np.uint8 if indices.max(initial=0) < 256 else np.uint16),
+            labels=labels[listed].astype(np.int64),
+            scores=counts[listed] / max(1, indices.size),
+            masks=indices[None] == labels[listed][:, None, None],
+        )
+
+    def summary(self) -> str:
+        assert self.scores is not None
+        return ", ".join(f"{name} {share:.0%}" for name, share in zip(self.names, self.scores, strict=True))
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One object, with the share of the pixels of each class."""
+        assert self.scores is not None
+        shares = {name: round(float(share), 5) for name, share in zip(self.names, self.scores, strict=True)}
+        return [self._about() | {"classes": shares}]
+
+    def plot(self) -> np.ndarray:
+        """By mmseg's visualizer; classes that are not listed stay as they are."""
+        import torch
+        from mmengine.structures import PixelData
+        from mmseg.structures import SegDataSample
+        from mmseg.visualization import SegLocalVisualizer
+
+        if not len(self):
+            return self.image.copy()
+        colours = self._colours()
+        visualizer = SegLocalVisualizer(alpha=0.6)
+        visualizer.dataset_meta = {"classes": [self.name_of(i) for i in range(len(colours))], "palette": colours}
+        sample = SegDataSample(pred_sem_seg=PixelData(data=torch.as_tensor(self.map.astype(np.int64))[None]))
+        visualizer.add_datasample("", self._rgb(), sample, draw_gt=False, with_labels=False)
+        drawn = visualizer.get_image()[..., ::-1].copy()
+        others = ~np.isin(self.map, self.labels)
+        drawn[others] = self.image[others]
+        return _with_legend(drawn, self.names, [colours[label] for label in self.labels])
+
+
+def _with_legend(image: np.ndarray, names: Sequence[str], colours: Sequence[Any]) -> np.ndarray:
+    """The names of the classes in their colours, in the upper left corner, as many as there is room for."""
+    import cv2
+
+    size = max(0.4, min(image.shape[:2]) / 1200)
+    line = int(34 * size)
+    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        bottom = (row + 1) * line
+        if bottom + 4 > image.shape[0]:
+            break
+        bgr = tuple(int(value) for value in reversed(colour))
+        cv2.rectangle(image, (4, bottom - line + 6), (4 + line - 6, bottom), bgr, -1)
+        for thickness, ink in ((3, (0, 0, 0)), (1, (255, 255, 255))):
+            cv2.putText(
+                image, name, (line + 6, bottom - 2), cv2.FONT_HERSHEY_SIMPLEX, size, ink, thickness, cv2.LINE_AA
+            )
+    return image
+
+
+@dataclass
+class Classification(Result):
+    """The most likely classes of an image or a clip, the likeliest first; ``probabilities``: of all classes."""
+
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @classmethod
+    def of(
+        cls, probabilities: np.ndarray, keep: Sequence[int] | None = None, top: int = 5, **about: Any
+    ) -> Classification:
+        """The ``top`` classes, of ``keep`` if given."""
+        order = [i for i in np.argsort(-probabilities, kind="stable") if keep is None or i in keep][:top]
+        labels = np.array(order, np.int64)
+        return cls(**about, labels=labels, scores=probabilities[labels], probabilities=probabilities)
+
+    def summary(self) -> str:
+        assert self.scores is not None
+        return ", ".join(f"{name} {score:.2f}" for name, score in zip(self.names[:3], self.scores, strict=False))
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One object: label, name and score of the likeliest, and the others in ``top``."""
+        assert self.scores is not None
+        ranked = [
+            {"label": int(label), "name": name, "score": round(float(score), 5)}
+            for label, name, score in zip(self.labels, self.names, self.scores, strict=True)
+        ]
+        return [self._about() | (ranked[0] if ranked else {}) | {"top": ranked}]
+
+    def plot(self) -> np.ndarray:
+        """The image, or eight frames of the clip, with the names."""
+        image = self.image
+        if image.ndim == 4:
+            chosen = np.linspace(0, len(image) - 1, min(8, len(image))).round().astype(int)
+            image = np.concatenate(list(image[chosen]), axis=1)
+        assert self.scores is not None
+        lines = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
+        return _with_legend(np.ascontiguousarray(image), lines, [(40, 40, 40)] * len(lines))

@@ -1,0 +1,180 @@
+"""What users predict on: files, folders, patterns, videos, cameras, standard input, arrays and PIL images."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swinv2_dense.errors import UserError
+
+__all__ = ["IMAGES", "VIDEOS", "Item", "expand", "is_video", "items", "read_image", "to_image"]
+
+IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+
+
+@dataclass
+class Item:
+    """One thing to predict on.
+
+    ``image``: uint8, H x W x 3, BGR, or None where ``problem`` says why there is none, or where a video classifier
+    reads ``path`` itself. ``name``: as the user would call it. ``output``: below which name results are written,
+    without an extension. ``frame``, ``fps``: of a video's frame.
+    """
+
+    name: str
+    output: str
+    image: np.ndarray | None = None
+    path: str = ""
+    frame: int | None = None
+    fps: float = 0.0
+    problem: str | None = None
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    return Path(path).suffix.lower() in VIDEOS
+
+
+def expand(source: str) -> list[tuple[str, str]]:
+    """Files that a source names, each with the name that its output gets; a camera and ``-`` stand for themselves.
+
+    Raises:
+        UserError: there is nothing.
+    """
+    if source == "-" or _is_camera(source):
+        return [(source, "stdin" if source == "-" else f"camera{source}")]
+    path = Path(source).expanduser()
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES | VIDEOS and p.is_file())
+        if not found:
+            raise UserError(f"{source} has no images or videos in it ({', '.join(sorted(IMAGES | VIDEOS))})")
+        return [(str(p), p.relative_to(path).with_suffix("").as_posix()) for p in found]
+    if not path.exists() and glob.has_magic(source):
+        names = sorted(name for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+        if not names:
+            raise UserError(f"no file matches {source}")
+        return [(name, Path(name).stem) for name in names]
+    if not path.exists():
+        raise UserError(f"{source} does not exist: give an image, a folder, a pattern, a video, a camera's number or -")
+    return [(str(path), path.stem)]
+
+
+def _is_camera(source: str) -> bool:
+    return source.isdecimal() and not Path(source).exists()
+
+
+def items(source: Any, *, whole_videos: bool = False) -> Iterator[Item]:
+    """The images of a source, one after another; nothing is read before it is asked for.
+
+    Args:
+        source: path, folder, pattern, camera number or ``-``; an array, a PIL image; or an iterable of these.
+        whole_videos: leave videos as one item, for models that read them.
+    """
+    if isinstance(source, np.ndarray) or _is_pil(source):
+        yield Item("image", "image", to_image(source))
+    elif isinstance(source, (str, os.PathLike)):
+        for path, output in expand(os.fspath(source)):
+            yield from _of_file(path, output, whole_videos)
+    elif isinstance(source, Iterable):
+        for number, entry in enumerate(source):
+            for item in items(entry, whole_videos=whole_videos):
+                if item.name == "image":
+                    item.name, item.output = f"image {number}", f"image{number:06d}"
+                yield item
+    else:
+        raise UserError(f"cannot predict on a {type(source).__name__}: give a path, an array, a PIL image or several")
+
+
+def _of_file(path: str, output: str, whole_videos: bool) -> Iterator[Item]:
+    if path == "-":
+        yield _decoded(sys.stdin.buffer.read(), "standard input", output)
+    elif _is_camera(path):
+        yield from _frames(int(path), f"camera {path}", output)
+    elif is_video(path):
+        yield from [Item(path, output, path=path)] if whole_videos else _frames(path, path, output)
+    elif whole_videos:
+        yield Item(path, output, path=path, problem=f"{path} is no video, and this model classifies videos")
+    else:
+        try:
+            yield _decoded(Path(path).read_bytes(), path, output)
+        except OSError as error:
+            yield Item(path, output, path=path, problem=f"{path} cannot be read: {error.strerror or error}")
+
+
+def _decoded(content: bytes, name: str, output: str) -> Item:
+    try:
+        return Item(name, output, _decode(content, name), path=name)
+    except UserError as error:
+        return Item(name, output, path=name, problem=str(error))
+
+
+def _decode(content: bytes, name: str) -> np.ndarray:
+    import cv2
+
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    except cv2.error:  # larger than OpenCV's limit, for one
+        image = None
+    if image is None:
+        raise UserError(f"{name} cannot be decoded: it is truncated or no image")
+    return np.asarray(image)
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """uint8, H x W x 3, BGR, turned as its EXIF entry asks for.
+
+    Raises:
+        UserError: there is no such file, or it is no whole image.
+    """
+    try:
+        return _decode(Path(path).read_bytes(), os.fspath(path))
+    except OSError as error:
+        raise UserError(f"{os.fspath(path)} cannot be read: {error.strerror or error}") from error
+
+
+def _frames(source: str | int, name: str, output: str) -> Iterator[Item]:
+    import cv2
+
+    capture = cv2.VideoCapture(source)
+    fps, number = capture.get(cv2.CAP_PROP_FPS) or 25.0, 0
+    try:
+        while True:
+            there, frame = capture.read()
+            if not there:
+                break
+            yield Item(f"{name} frame {number}", output, np.asarray(frame), str(name), number, fps)
+            number += 1
+    finally:
+        capture.release()
+    if number == 0:
+        yield Item(name, output, path=str(name), problem=f"{name} cannot be opened as a video")
+
+
+def _is_pil(source: Any) -> bool:
+    return type(source).__module__.partition(".")[0] == "PIL"
+
+
+def to_image(source: Any) -> np.ndarray:
+    """uint8, H x W x 3, BGR, of an array (BGR, BGRA or grey) or a PIL image.
+
+    Raises:
+        UserError: an array of another shape or type.
+    """
+    if _is_pil(source):
+        from PIL import ImageOps
+
+        return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(source).convert("RGB"))[..., ::-1])
+    image = np.asarray(source)
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or not image.size:
+        given = f"{image.dtype} {' x '.join(map(str, image.shape))}"
+        raise UserError(f"an image is a uint8 array, height x width x 3 (BGR), not {given}")
+    return np.ascontiguousarray(image[..., :3])

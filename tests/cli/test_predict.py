@@ -1,0 +1,85 @@
+"""swinv2 predict: what it writes, what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from swinv2_dense.cli.main import main
+from tests.inference.conftest import Run
+
+RunOf = Callable[[str], Run]
+
+
+def test_a_folder(run_of: RunOf, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--score", "0", "--device", "cpu", "--batch", "2"]
+    assert main(["predict", str(run_of("detection").checkpoint), str(folder), *options]) == 0
+    said = capsys.readouterr()
+    assert "3 predicted in" in said.out
+    assert "OneDL" not in said.out + said.err
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.jpg")) == ["a.jpg", "below/b.jpg", "c.jpg"]
+    lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert {"image_id", "category_id", "bbox", "score", "segmentation"} <= set(lines[0])
+    assert len(lines) == 15
+
+
+def test_the_unreadable_are_named_and_counted(
+    run_of: RunOf,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (folder / "broken.png").write_bytes(b"broken")
+    options = ["--out", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(["predict", str(run_of("detection").checkpoint), str(folder), *options]) == 1
+    said = capsys.readouterr()
+    assert "not read: " in said.out
+    assert "broken.png cannot be decoded" in said.out
+    assert said.err.endswith("error: 1 of 4 could not be read, listed above\n")
+    assert (tmp_path / "out" / "predictions.jsonl").is_file()
+
+
+def test_maps(run_of: RunOf, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copy(folder / "a.png", tmp_path / "a.png")  # a second one of that name
+    sources = [str(folder / "a.png"), str(tmp_path / "a.png")]
+    assert main(["predict", str(run_of("segmentation").checkpoint), *sources, "--out", str(out), "--tile", "48"]) == 0
+    maps = [cv2.imread(str(out / "maps" / name), cv2.IMREAD_UNCHANGED) for name in ("a.png", "a_2.png")]
+    assert maps[0].shape == (60, 80)
+    assert maps[0].max() < 7
+    assert np.array_equal(*maps)
+
+
+def test_a_video(run_of: RunOf, video: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["predict", str(run_of("detection").checkpoint), str(video), "--out", str(out), "--score", "0"]) == 0
+    capture = cv2.VideoCapture(str(out / "clip.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    frames = [json.loads(line)["frame"] for line in (out / "predictions.jsonl").read_text().splitlines()]
+    assert sorted(set(frames)) == list(range(6))
+    assert main(["predict", str(run_of("video").checkpoint), str(video), "--out", str(out)]) == 0
+    assert json.loads((out / "predictions.jsonl").read_text())["top"]
+    assert (out / "clip.jpg").is_file()
+
+
+def test_mistakes(run_of: RunOf, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, there = run_of("detection"), str(folder)
+    for argv, part in [
+        ([str(run.checkpoint), "gone.jpg"], "gone.jpg does not exist"),
+        ([str(run.weights), there], "--config NAME"),
+        (["gone.pth", there], "checkpoint gone.pth does not exist"),
+        ([str(run.checkpoint), there, "--classes", "circel"], "did you mean 'circle'?"),
+        ([str(run.checkpoint), there, "--batch", "0"], "batch 0"),
+        ([str(run.checkpoint), there, "--out", str(folder / "a.png")], "--out"),
+    ]:
+        assert main(["predict", *argv]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert part in said

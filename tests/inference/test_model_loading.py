@@ -1,0 +1,55 @@
+"""Models by name; importing what lists them imports no library."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import swinv2_dense
+from swinv2_dense import get_model, list_models
+from swinv2_dense.errors import UserError
+from tests.inference.conftest import Run
+
+
+def test_list_models() -> None:
+    assert "coco/htc_swinv2_t" in list_models()
+    assert list_models("*_swinv2_demo") == [name for name in list_models("demo") if name.endswith("_swinv2_demo")]
+
+
+def test_the_top_of_the_package_is_lazy() -> None:
+    code = (
+        "import sys, swinv2_dense\n"
+        "from swinv2_dense import Predictor, get_model, inference_model, list_models\n"
+        "list_models('htc')\n"
+        "print(sorted({'torch', 'mmengine', 'mmdet', 'mmseg', 'mmaction', 'mmpretrain'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(swinv2_dense.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+    assert "Predictor" in dir(swinv2_dense)
+    with pytest.raises(AttributeError, match="has no attribute 'Predicto'"):
+        swinv2_dense.Predicto  # noqa: B018
+
+
+def test_get_model(run_of: Callable[[str], Run]) -> None:
+    model = get_model(run_of("segmentation").config, device="cpu")
+    assert not model.training
+    assert not any(isinstance(module, torch.nn.SyncBatchNorm) for module in model.modules())
+    with pytest.raises(UserError, match=r"swinv2 models|did you mean"):
+        get_model("htc_swinv2_nothing")
+
+
+def test_a_config_without_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "empty.py"
+    path.write_text("default_scope = 'mmdet'")
+    with pytest.raises(UserError, match="predicting needs a model of"):
+        get_model(path)
+    path.write_text("x = 1 / 0")
+    with pytest.raises(UserError, match=r"empty\.py cannot be read: ZeroDivisionError"):
+        get_model(path)

@@ -1,0 +1,212 @@
+"""A run's checkpoint alone predicts, for every task and from every kind of source; each mistake is one line."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from swinv2_dense import Predictor, get_model, inference_model
+from swinv2_dense.errors import UserError
+from swinv2_dense.inference.results import Classification, Detections, SegmentationMap
+from tests.inference.conftest import CLASSES, Run
+
+RunOf = Callable[[str], Run]
+
+
+def equal(one: Any, other: Any) -> bool:
+    return np.array_equal(one.labels, other.labels) and np.allclose(one.scores, other.scores, atol=1e-5)
+
+
+def test_detection(run_of: RunOf, image: np.ndarray) -> None:
+    result = Predictor(run_of("detection").checkpoint, score=0.0, device="cpu")(image)
+    assert isinstance(result, Detections)
+    assert len(result) == 5
+    assert result.boxes.shape == (5, 4)
+    assert result.masks.shape == (5, 60, 80)
+    assert result.masks.dtype == bool
+    assert (np.diff(result.scores) <= 0).all()
+    assert set(result.names) <= set(CLASSES["detection"])
+    assert result.plot().shape == image.shape
+
+
+def test_segmentation(run_of: RunOf, image: np.ndarray) -> None:
+    result = Predictor(run_of("segmentation").checkpoint, device="cpu")(image)
+    assert isinstance(result, SegmentationMap)
+    assert result.map.shape == (60, 80)
+    assert result.scores.sum() == pytest.approx(1)
+    assert result.masks.sum() == 60 * 80
+    assert result.names == [CLASSES["segmentation"][label] for label in result.labels]
+
+
+def test_classification(run_of: RunOf, image: np.ndarray) -> None:
+    result = Predictor(run_of("classification").checkpoint, device="cpu")(image)
+    assert isinstance(result, Classification)
+    assert sorted(result.names) == ["bird", "cat", "dog"]
+    assert result.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert result.plot().shape == image.shape
+
+
+def test_video(run_of: RunOf, video: Path, folder: Path) -> None:
+    predictor = Predictor(run_of("video").checkpoint, device="cpu")
+    result = predictor(video)
+    assert isinstance(result, Classification)
+    assert len(result) == 5
+    assert result.image.shape == (4, 64, 64, 3)
+    assert result.plot().shape == (64, 4 * 64, 3)
+    with pytest.raises(UserError, match="is no video, and this model classifies videos"):
+        predictor(folder / "a.png")
+    broken = video.with_name("broken.mp4")
+    broken.write_bytes(video.read_bytes()[:200])
+    with pytest.raises(UserError, match=r"broken\.mp4 cannot be decoded"):
+        predictor(broken)
+
+
+def test_every_kind_of_source(run_of: RunOf, image: np.ndarray, folder: Path, video: Path) -> None:
+    predictor = Predictor(run_of("detection").checkpoint, score=0.0, device="cpu")
+    first = predictor(folder / "a.png")
+    assert first.source == str(folder / "a.png")
+    assert equal(predictor(image), first)
+    assert equal(predictor(Image.fromarray(image[..., ::-1])), first)
+    assert equal(predictor(np.dstack([image, image[..., :1]])), first)  # with an alpha channel
+    assert all(equal(result, first) for result in predictor([image, str(folder / "a.png")]))
+    assert [equal(result, first) for result in predictor(part for part in [image])] == [True]
+    found = [Path(result.source).name for result in predictor(folder)]
+    assert found == ["a.png", "b.png", "c.png"]
+    assert len(list(predictor(str(folder / "*.png")))) == 2
+    frames = list(predictor(video))
+    assert [frame.frame for frame in frames] == list(range(6))
+    assert equal(inference_model(run_of("detection").checkpoint, image, score=0.0, device="cpu"), first)
+
+
+def test_batches_give_the_same(run_of: RunOf, folder: Path) -> None:
+    checkpoint = run_of("detection").checkpoint
+    alone = list(Predictor(checkpoint, score=0.0, device="cpu")(folder))
+    together = list(Predictor(checkpoint, score=0.0, batch=3, device="cpu")(folder))
+    assert [Path(result.source).name for result in together] == ["a.png", "b.png", "c.png"]
+    assert all(equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def test_weights_alone_need_a_config(run_of: RunOf, image: np.ndarray) -> None:
+    run = run_of("detection")
+    with pytest.raises(UserError, match=r"holds weights alone.*--config NAME"):
+        Predictor(run.weights)
+    stored = Predictor(run.checkpoint, score=0.0, device="cpu")(image)
+    assert equal(Predictor(run.weights, run.config, score=0.0, device="cpu")(image), stored)
+    with pytest.raises(UserError, match="did you mean 'htc_swinv2_t'"):
+        Predictor(run.weights, "htc_swinv2_tt")
+    with pytest.raises(UserError, match="the checkpoint has"):
+        Predictor(run.weights, "demo/htc_swinv2_demo")
+
+
+def test_a_built_model(run_of: RunOf, image: np.ndarray) -> None:
+    run = run_of("detection")
+    model = get_model(run.config, pretrained=run.weights, device="cpu")
+    assert not model.training
+    stored = Predictor(run.checkpoint, score=0.0, device="cpu")(image)
+    assert equal(inference_model(model, image, score=0.0), stored)
+    with pytest.raises(UserError, match="nobody has released"):
+        get_model(run.config, pretrained=True)
+
+
+def test_score_and_classes(run_of: RunOf, image: np.ndarray) -> None:
+    checkpoint = run_of("detection").checkpoint
+    everything = Predictor(checkpoint, score=0.0, device="cpu")(image)
+    middle = float(np.sort(everything.scores)[2])
+    assert len(Predictor(checkpoint, score=middle, device="cpu")(image)) == int((everything.scores >= middle).sum())
+    name = everything.names[0]
+    only = Predictor(checkpoint, score=0.0, classes=[name.upper()], device="cpu")(image)
+    assert set(only.names) == {name}
+    assert len(Predictor(checkpoint, score=1.0, device="cpu")(image)) == 0
+    with pytest.raises(UserError, match="there is no class 'sqare': did you mean 'square'"):
+        Predictor(checkpoint, classes=["sqare"], device="cpu")
+    listed = Predictor(run_of("segmentation").checkpoint, classes=["sky"], device="cpu")(image)
+    assert set(listed.names) <= {"sky"}
+
+
+def test_window(run_of: RunOf, image: np.ndarray) -> None:
+    predictor = Predictor(run_of("detection").checkpoint, window=8, score=0.0, device="cpu")
+    model: Any = predictor.loaded.model
+    assert model.backbone.window_size[0] == (8, 8)
+    assert len(predictor(image)) == 5
+
+
+def test_tta(run_of: RunOf, image: np.ndarray) -> None:
+    checkpoint = run_of("segmentation").checkpoint
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    predictor = Predictor(checkpoint, tta=True, device="cpu")
+    assert (predictor(image).map == predictor(mirrored).map[:, ::-1]).mean() > 0.99
+    with pytest.raises(UserError, match="--tta: the config has no tta_model and no tta_pipeline"):
+        Predictor(run_of("detection").checkpoint, tta=True, device="cpu")
+
+
+def test_tiles_of_a_detector(run_of: RunOf, image: np.ndarray) -> None:
+    checkpoint = run_of("detection").checkpoint
+    one = Predictor(checkpoint, score=0.0, tile=100, device="cpu")(image)
+    whole = Predictor(checkpoint, score=0.0, device="cpu")(image)
+    assert set(np.round(one.scores, 4)) <= set(np.round(whole.scores, 4))  # one tile: what NMS across classes leaves
+    tiled = Predictor(checkpoint, score=0.0, tile=40, batch=2, device="cpu")(image)
+    assert tiled.masks.shape == (len(tiled), 60, 80)
+    assert (tiled.boxes >= 0).all()
+    assert (tiled.boxes[:, 2:] <= [80, 60]).all()
+    assert (np.diff(tiled.scores) <= 0).all()
+    with pytest.raises(UserError, match="give 32 or more"):
+        Predictor(checkpoint, tile=8, device="cpu")
+
+
+def test_tiles_of_a_segmenter(run_of: RunOf, image: np.ndarray) -> None:
+    checkpoint = run_of("segmentation").checkpoint
+    whole = Predictor(checkpoint, device="cpu")(image)
+    assert np.array_equal(Predictor(checkpoint, tile=100, device="cpu")(image).map, whole.map)
+    tiled = Predictor(checkpoint, tile=48, device="cpu")(image)
+    assert tiled.map.shape == (60, 80)
+    corner = Predictor(checkpoint, device="cpu")(np.ascontiguousarray(image[:48, :48]))
+    assert np.array_equal(tiled.map[:24, :24], corner.map[:24, :24])
+
+
+def test_tiles_are_for_maps_and_boxes(run_of: RunOf) -> None:
+    with pytest.raises(UserError, match="this model does classification"):
+        Predictor(run_of("classification").checkpoint, tile=64, device="cpu")
+
+
+def test_threads(run_of: RunOf, image: np.ndarray) -> None:
+    predictor = Predictor(run_of("detection").checkpoint, score=0.0, device="cpu")
+    images = [np.ascontiguousarray(np.roll(image, 7 * shift, axis=1)) for shift in range(6)]
+    alone = predictor(images)
+    found: dict[int, Any] = {}
+    threads = [threading.Thread(target=lambda i=i: found.update({i: predictor(images[i])})) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(equal(found[i], alone[i]) for i in range(6))
+
+
+def test_mistakes(run_of: RunOf, image: np.ndarray, tmp_path: Path) -> None:
+    predictor = Predictor(run_of("detection").checkpoint, device="cpu")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    for source, part in [
+        (image.astype(float), "not float64 60 x 80 x 3"),
+        (tmp_path / "gone.jpg", "does not exist"),
+        (tmp_path / "broken.jpg", "is truncated or no image"),
+        (3, "cannot predict on a int"),
+    ]:
+        with pytest.raises(UserError, match=part):
+            list(predictor(source))
+    with pytest.raises(UserError, match=r"checkpoint .*gone\.pth does not exist"):
+        Predictor(tmp_path / "gone.pth")
+    with pytest.raises(UserError, match="device 'nonsense' cannot be used"):
+        Predictor(run_of("detection").checkpoint, device="nonsense")
+
+
+def test_unreadable_ones_may_be_skipped(run_of: RunOf, folder: Path) -> None:
+    predictor = Predictor(run_of("detection").checkpoint, device="cpu")
+    (folder / "broken.png").write_bytes(b"")
+    failed: list[Any] = []
+    assert len(list(predictor.stream(folder, failed.append))) == 3
+    assert [Path(item.path).name for item in failed] == ["broken.png"]

@@ -1,0 +1,68 @@
+"""Sources expand to files in a stable order; what cannot be read says why instead of ending the rest."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from swinv2_dense.errors import UserError
+from swinv2_dense.inference.sources import expand, items, read_image, to_image
+
+
+def test_folders_and_patterns(folder: Path) -> None:
+    assert [name for _, name in expand(str(folder))] == ["a", "below/b", "c"]
+    assert [name for _, name in expand(str(folder / "**" / "*.png"))] == ["a", "b", "c"]
+    assert expand("0") == [("0", "camera0")]
+    assert expand("-") == [("-", "stdin")]
+
+
+@pytest.mark.parametrize(
+    ("source", "part"), [("gone.jpg", "does not exist"), ("*.jpg", "no file matches"), (".", "has no images")]
+)
+def test_nothing_there(source: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=part):
+        expand(source)
+
+
+def test_standard_input(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = cv2.imencode(".png", image)[1].tobytes()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    (item,) = items("-")
+    assert np.array_equal(item.image, image)
+
+
+def test_problems_are_noted(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    found = list(items([folder / "a.png", tmp_path / "empty.jpg", tmp_path / "broken.mp4"]))
+    assert [item.problem and item.problem.split("/")[-1] for item in found] == [
+        None,
+        "empty.jpg cannot be decoded: it is truncated or no image",
+        "broken.mp4 cannot be opened as a video",
+    ]
+
+
+def test_frames_of_a_video(video: Path) -> None:
+    frames = list(items(video))
+    assert [(frame.frame, frame.fps) for frame in frames] == [(number, 10.0) for number in range(6)]
+    assert len(list(items(video, whole_videos=True))) == 1
+
+
+def test_arrays(image: np.ndarray) -> None:
+    assert np.array_equal(to_image(image[..., 0])[..., 2], image[..., 0])
+    for wrong in (image[None], image[..., :2], image.astype(np.float32), image[:0]):
+        with pytest.raises(UserError, match="an image is a uint8 array"):
+            to_image(wrong)
+
+
+def test_read_image(folder: Path, image: np.ndarray) -> None:
+    assert np.array_equal(read_image(folder / "a.png"), image)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_image(folder / "gone.png")
