@@ -115,7 +115,6 @@ def load_model(
         _check_stored(cfg, scope, source)
     if window is not None:
         cfg.model.backbone.window_size = tuple(window) if isinstance(window, Sequence) else window
-    _drop_untrained_branch(cfg, source)
     built = _build(cfg, scope)
     report = load_pretrained(built, source)
     check_complete(built, report.loaded, source)
@@ -216,17 +215,6 @@ def _ready(model: nn.Module, cfg: Config, device: str | None) -> nn.Module:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
     model.cfg = cfg
     return model
-
-
-def _drop_untrained_branch(cfg: Config, source: str) -> None:
-    """HTC trained without its semantic branch predicts without it."""
-    if "semantic_head" not in cfg.model.get("roi_head", {}):
-        return
-    from swinv2_dense.checkpoint import read
-    from swinv2_dense.checks.config import drop_semantic_branch
-
-    if not any("semantic_head" in name for name in read(source).state_dict):
-        drop_semantic_branch(cfg.model)
 
 
 def _pipeline(cfg: Config) -> list[Any]:
