@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from swinv2_dense.checkpoint import convert, load_pretrained, read, summarize
 from swinv2_dense.checkpoint.publishers import identify
 from swinv2_dense.checkpoint.renaming import from_authors, to_authors
 from swinv2_dense.errors import UserError
+from swinv2_dense.models import SwinTransformerV2
 from tests.checkpoint.makers import MAKERS, huggingface, microsoft, mmpretrain, timm
+from tests.models.oracles import ARCH
 
 EVERYONE = pytest.mark.parametrize("publisher", MAKERS)
 
@@ -153,3 +158,75 @@ def test_of_two_backbones_the_preferred_one_is_read() -> None:
         to_authors(two)
     weights = to_authors(two, prefer="b.")
     assert torch.equal(weights.tensors["norm.bias"], one["norm.bias"] + 1)
+
+
+def test_twenty_thousand_look_alikes_take_no_time_to_refuse() -> None:
+    state_dict = {}
+    for i in range(20_000):
+        state_dict[f"a{i}.patch_embed.proj.weight"] = torch.zeros(1)
+        state_dict[f"a{i}.layers.0.blocks.0.attn.cpb_mlp.0.weight"] = torch.zeros(1)
+    with pytest.raises(UserError, match=r"holds 20000 SwinV2 backbones \('a0\.', .*\.\.\.\)") as info:
+        to_authors(state_dict)
+    assert len(str(info.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("layers.999999999999.blocks.0.attn.logit_scale", torch.zeros(1, 1, 1)),
+        ("layers.9999.blocks.0.attn.logit_scale", torch.zeros(1, 1, 1)),
+        ("layers." + "9" * 5000 + ".blocks.0.norm1.weight", torch.zeros(32)),
+        ("layers.\u0663.blocks.0.norm1.weight", torch.zeros(32)),  # a digit, but not of ASCII
+        ("patch_embed.proj.weight", torch.zeros(())),
+        ("patch_embed.proj.weight", torch.zeros(0, 3, 4, 4)),
+        ("layers.0.blocks.0.attn.logit_scale", torch.zeros(())),
+        ("layers.0.blocks.0.mlp.fc1.weight", torch.zeros(3)),
+        ("layers.0.blocks.0.attn.qkv.weight", torch.zeros(())),
+        ("layers.0.blocks.0.norm1.weight", torch.zeros(())),
+        ("layers.0.blocks.0.attn.relative_coords_table", torch.zeros(())),
+        ("layers.0.blocks.0.attn.relative_coords_table", torch.zeros(1, 7, 7, 2, dtype=torch.int64)),
+        ("layers.0.blocks.0.attn.relative_coords_table", torch.full((1, 7, 7, 2), 1e30)),
+        ("layers.0.blocks.0.attn.relative_coords_table", torch.full((1, 7, 7, 2), float("nan"))),
+        ("layers.0.blocks.0.attn.relative_coords_table", torch.zeros(1, 0, 0, 2)),
+        ("layers.0.blocks.0.attn.relative_coords_table", torch.zeros(1, 1, 1, 7)),
+        ("head.weight", torch.zeros(())),
+        ("norm.weight", torch.zeros(2, 2)),
+    ],
+)
+@pytest.mark.parametrize("door", ["load", "state dict", "inspect", "convert"])
+def test_an_odd_key_or_shape_ends_in_a_line_or_does_not_matter(
+    key: str, value: Tensor, door: str, tmp_path: Path
+) -> None:
+    state_dict = _changed({key: value})
+    try:
+        if door == "load":
+            load_pretrained(SwinTransformerV2(ARCH, window_size=4), state_dict)
+        elif door == "state dict":
+            SwinTransformerV2(ARCH, window_size=4).load_state_dict(state_dict, strict=False)
+        elif door == "inspect":
+            summarize(read(state_dict)).rows()
+        else:
+            convert(state_dict, tmp_path / "x.pth", "timm")
+    except UserError:
+        return
+    assert key.startswith(("layers.9", "layers.\u0663")) or door in ("inspect", "convert")
+
+
+@pytest.mark.parametrize("publisher", ["huggingface", "mmpretrain", "timm"])
+@pytest.mark.parametrize("ending", ["query.weight", "key.weight", "reduction.weight", "qkv.weight", "logit_scale"])
+@pytest.mark.parametrize("value", [None, torch.zeros(()), torch.zeros(3, 5)])
+def test_missing_and_odd_weights_of_every_layout_are_refused(publisher: str, ending: str, value: Tensor | None) -> None:
+    state_dict = dict(MAKERS[publisher]().state_dict)
+    keys = [key for key in state_dict if key.endswith(ending)]
+    if not keys:
+        return
+    del state_dict[keys[0]]
+    if value is not None:
+        state_dict[keys[0]] = value
+    with pytest.raises(UserError):
+        load_pretrained(SwinTransformerV2(ARCH, window_size=4), state_dict, 4)
+
+
+def test_a_name_under_a_wrapper_and_without_is_refused() -> None:
+    with pytest.raises(UserError, match=r"holds norm\.bias twice"):
+        to_authors(_changed({"module.norm.bias": torch.ones(256)}))

@@ -140,3 +140,58 @@ def test_windows_are_given_as_a_number_a_window_or_one_a_stage() -> None:
 
 def test_no_window_is_larger_than_its_map() -> None:
     assert clamped((16, 16), (256, 192), (4, 4), 4) == ((16, 16), (16, 16), (16, 12), (8, 6))
+
+
+CONFIG = {"model_type": "swinv2", "image_size": 192, "window_size": 12, "pretrained_window_sizes": [0, 0, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("config", "windows"),
+    [
+        (CONFIG, (12, 12, 12, 6)),
+        ({"model_type": "upernet", "backbone_config": CONFIG}, (12, 12, 12, 6)),
+        ({"model_type": "dpt", "image_size": 384, "backbone_config": CONFIG}, (12, 12, 12, 6)),
+        ({**CONFIG, "image_size": [192, 192], "pretrained_window_sizes": [8, 8, 8, 4]}, (8, 8, 8, 4)),
+        ({**CONFIG, "pretrained_window_sizes": None}, (12, 12, 12, 6)),
+        ({**CONFIG, "pretrained_window_sizes": [0, 0, 0]}, (12, 12, 12, 6)),
+    ],
+)
+def test_a_configuration_is_read_wherever_it_is_nested(config: dict, windows: tuple[int, ...]) -> None:
+    geometry = find_geometry(to_authors(timm().state_dict), config=config)
+    assert geometry is not None
+    assert geometry.pretrained == tuple((w, w) for w in windows)
+
+
+def test_three_stages_with_the_default_of_four_zeros() -> None:
+    state_dict = {k: v for k, v in timm().state_dict.items() if not k.startswith(("layers.3", "norm"))}
+    geometry = find_geometry(to_authors(state_dict), config=CONFIG)
+    assert geometry is not None
+    assert geometry.pretrained == ((12, 12),) * 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"window_size": 10**9},
+        {"window_size": -4},
+        {"window_size": "8"},
+        {"window_size": [8, 8, 8]},
+        {"window_size": None},
+        {"window_size": 8.5},
+        {"image_size": 10**12},
+        {"image_size": {}},
+        {"pretrained_window_sizes": 8},
+        {"pretrained_window_sizes": [8, 8, 8, 2**62]},
+        {"pretrained_window_sizes": [8, 8, 8, -1]},
+        {"pretrained_window_sizes": [8, 8]},
+    ],
+)
+def test_a_configuration_that_claims_no_window_is_refused(change: dict) -> None:
+    with pytest.raises(UserError, match=r"config\.json"):
+        find_geometry(to_authors(timm().state_dict), config={**CONFIG, **change})
+
+
+@pytest.mark.parametrize("name", ["swinv2_x_window99999999999_256", "swinv2_x_window8_0", "swinv2_x_window0_256"])
+def test_a_name_that_claims_no_window_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="in the name swinv2_x"):
+        find_geometry(to_authors(timm().state_dict), name)
