@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from swinv2_dense.checks.annotations import Counts
+from swinv2_dense.files import shown
 
 __all__ = ["show_counts", "show_table"]
 
@@ -27,8 +28,8 @@ def show_counts(title: str, counts: Counts, console: Console | None = None) -> N
     console = console or Console()
     total = sum(counts.objects.values())
     console.print(
-        f"{escape(title)}: {counts.images:,} images ({counts.empty:,} without annotations), {counts.annotations:,} "
-        f"annotations ({counts.crowds:,} crowds), {total:,} objects of {len(counts.objects)} classes to train on",
+        f"{escape(shown(title))}: {counts.images:,} images ({counts.empty:,} without annotations), "
+        f"{counts.annotations:,} annotations ({counts.crowds:,} crowds), {total:,} objects of {len(counts.objects)} classes to train on",
         highlight=False,
         soft_wrap=True,
     )
@@ -55,6 +56,6 @@ def show_table(
     for row in range(height):
         cells = []
         for name, *numbers in rows[row::height]:
-            cells += [escape(name), *numbers]
+            cells += [escape(shown(name)), *numbers]
         table.add_row(*cells)
     console.print(table)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swinv2_dense.checks.annotations import Counts, Use, check_objects
+from swinv2_dense.checks.coco_file import check_tables, read_coco
 from swinv2_dense.checks.findings import Finding, raise_first
 from swinv2_dense.errors import UserError
 
@@ -136,3 +138,43 @@ def test_the_first_serious_one_is_refused_and_the_others_are_warned_of(capsys: p
     raise_first(check({"area": 0}, {"area": 0})[0], "mend it")
     told = "warning: area 0 (2), the first: x.json: image 1, annotation 1: not trained on: write the mask's pixels\n"
     assert capsys.readouterr().err == told
+
+
+HOSTILE: list[Any] = [
+    *(None, True, "", "x", "\ud800", "\0", [], {}, [[]], [[[]]], -1, 0, 1, 2**31, 2**63, 10**400, 1e308, 0.5, -0.0),
+    *(float("nan"), float("inf"), [1, 2, 3, 4], [1, 2, 3, "4"], [[1, 2, 3, 4, 5, 1e9]], [[float("nan")] * 6]),
+    *({"size": [10**9, 10**9], "counts": [10**18]}, {"size": [30, 40], "counts": "~" * 99}, {"size": [30, 40]}),
+    *({"size": [30, 40], "counts": [-5, 1205]}, {"size": "30", "counts": 5}, [[2, 2, 3]], "../../x", "/etc/passwd"),
+]
+
+
+def test_whatever_is_written_is_found_or_harmless(tmp_path: Path) -> None:
+    """Random values in random places: a finding or one line, never another exception; what passes can be decoded."""
+    masks = pytest.importorskip("pycocotools.mask", reason="comes with the det extra")
+    rng = random.Random(0)
+    file, passed = tmp_path / "x.json", 0
+    for _ in range(600):
+        content: dict[str, Any] = {
+            "images": [{"id": i, "file_name": f"{i}.jpg", "height": 30, "width": 40} for i in (1, 2)],
+            "categories": [{"id": 1, "name": "cat"}, {"id": 4, "name": "dog"}],
+            "annotations": [annotation(1), annotation(2, segmentation=RUNS, iscrowd=1), annotation(3, image_id=2)],
+        }
+        for _ in range(rng.randint(1, 3)):
+            entry = rng.choice(content[rng.choice(list(content))])
+            entry[rng.choice(list(entry))] = rng.choice(HOSTILE)
+        file.write_text(json.dumps(content))
+        try:
+            content = read_coco(file)
+        except UserError:
+            continue
+        findings = [*check_tables(content, "x.json"), *check_objects(content, "x.json", Use())[0]]
+        for finding in findings:
+            str(finding).encode()
+        if any(finding.serious for finding in findings):
+            continue
+        passed += 1
+        for entry in content["annotations"]:
+            segmentation = entry["segmentation"]
+            runs = masks.frPyObjects(segmentation, 30, 40)
+            assert masks.decode(runs).shape[:2] == (30, 40)
+    assert passed > 10

@@ -35,3 +35,10 @@ def test_numbers_stay_readable_on_a_narrow_terminal() -> None:
     show_counts("train", counts, Console(file=out, width=80))
     assert out.getvalue().count("123,456") == 80
     assert out.getvalue().count("65,432") == 80
+
+
+def test_any_name_can_be_printed() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    objects = {"a\ud800[/b]": 1, "\x1b[31mred": 2}
+    show_counts("tr\ud800ain", Counts(objects=objects, images_of=objects), Console(file=out, width=80))
+    out.flush()
