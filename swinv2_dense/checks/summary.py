@@ -29,7 +29,8 @@ def show_counts(title: str, counts: Counts, console: Console | None = None) -> N
     total = sum(counts.objects.values())
     console.print(
         f"{escape(shown(title))}: {counts.images:,} images ({counts.empty:,} without annotations), "
-        f"{counts.annotations:,} annotations ({counts.crowds:,} crowds), {total:,} objects of {len(counts.objects)} classes to train on",
+        f"{counts.annotations:,} annotations ({counts.crowds:,} crowds), {total:,} objects of {len(counts.objects)} "
+        "classes to train on",
         highlight=False,
         soft_wrap=True,
     )

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from swinv2_dense.checks.coco import check_coco
+from swinv2_dense.checks.coco import check_coco, check_coco_file
 from swinv2_dense.checks.findings import Finding
 from swinv2_dense.demo.shapes import CLASSES
 from swinv2_dense.demo.shapes_coco import write_shapes_coco
@@ -210,3 +210,17 @@ def test_real_data_are_sound() -> None:
     assert report.counts.images >= 20
     assert len(report.categories) == 80
     assert [finding for finding in report.findings if finding.serious] == []
+
+
+def test_one_file_of_any_layout(root: Path, tmp_path: Path) -> None:
+    (root / "train2017").rename(tmp_path / "images")
+    file = Path((root / ANNOTATIONS).rename(tmp_path / "mine.json"))
+    assert check_coco_file(file, tmp_path / "images", deep=True).findings == []
+    content = json.loads(file.read_text())
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    file.write_text(json.dumps(content))
+    assert check_coco_file(file, tmp_path / "images", boxes_only=True).findings == []
+    assert {f.kind for f in check_coco_file(file, tmp_path / "images").findings} >= {"no mask"}
+    with pytest.raises(UserError, match="--images"):
+        check_coco_file(file, tmp_path / "none")

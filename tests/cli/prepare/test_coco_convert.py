@@ -15,7 +15,7 @@ pytest.importorskip("pycocotools", reason="comes with the det extra")
 from pycocotools.coco import COCO
 
 from swinv2_dense.checks.coco import check_coco
-from swinv2_dense.cli.prepare.coco_convert import convert_objects365, write_semantic_maps
+from swinv2_dense.cli.prepare.coco_convert import convert_objects365, order_categories, write_semantic_maps
 from swinv2_dense.demo.shapes import CLASSES
 from swinv2_dense.demo.shapes_coco import write_shapes_coco
 from swinv2_dense.errors import UserError
@@ -156,3 +156,50 @@ def test_maps_are_not_overwritten_nor_half_written(root: Path, monkeypatch: pyte
     (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"category id 300 \(circle\) has no place"):
         write_semantic_maps(root, "val2017")
+
+
+def test_categories_in_another_files_order(annotations: Path, tmp_path: Path) -> None:
+    content = json.loads(annotations.read_text())
+    content["categories"] = [{"id": 2, "name": "cat"}, {"id": 1, "name": "dog"}]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    content["categories"] = [{"id": 7, "name": "dog"}, {"id": 9, "name": "cat"}]
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    order_categories(tmp_path / "val.json", tmp_path / "train.json", tmp_path / "out.json")
+    ordered = json.loads((tmp_path / "out.json").read_text())
+    assert ordered["categories"] == [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    assert ordered["annotations"] == content["annotations"]
+    with pytest.raises(UserError, match="exists: remove it"):
+        order_categories(tmp_path / "val.json", tmp_path / "train.json", tmp_path / "out.json")
+    content["categories"].append({"id": 3, "name": "ox"})
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="different categories"):
+        order_categories(tmp_path / "val.json", tmp_path / "train.json", tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"file_name": "../../../x.jpg"}, "name that leaves the folder"),
+        ({"file_name": "/etc/x"}, "name that leaves the folder"),
+        ({"height": 60000, "width": 60000}, "image too large"),
+    ],
+)
+def test_nothing_is_written_elsewhere_nor_made_room_for(change: dict[str, Any], told: str, root: Path) -> None:
+    path = root / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    content["images"][0].update(change)
+    path.write_text(json.dumps(content))
+    before = sorted(root.parent.rglob("*"))
+    with pytest.raises(UserError, match=told):
+        write_semantic_maps(root, "train2017")
+    assert sorted(root.parent.rglob("*")) == before
+
+
+def test_masks_that_would_end_the_process_are_refused(root: Path) -> None:
+    path = root / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    for segmentation in ([[1, 1, 1e9, 1, 1e9, 1e9]], {"size": [10**9, 10**9], "counts": [10**18]}):
+        content["annotations"][0]["segmentation"] = segmentation
+        path.write_text(json.dumps(content))
+        with pytest.raises(UserError, match=r"(polygon outside the image|run lengths of another size).*annotation 1"):
+            write_semantic_maps(root, "train2017")
