@@ -312,7 +312,7 @@ def _pretrained_windows(
         )
     if argument is not None and argument != geometry.pretrained:
         logger().warning(
-            "pretrained_window_size=%s disagrees with %s, which says %s: the latter is used",
+            "pretrained_window_size=%s disagrees with %s (%s): the latter is used",
             *(" ".join(map(show_window, argument)), geometry.source, " ".join(map(show_window, geometry.pretrained))),
         )
     return geometry.pretrained, geometry.source

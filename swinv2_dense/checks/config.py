@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from swinv2_dense import extras
+from swinv2_dense.checkpoint import read
 from swinv2_dense.checks.classes import check_losses, check_same_classes
 from swinv2_dense.checks.dataset import check_dataset, leaf_datasets
 from swinv2_dense.checks.loaders import check_evaluator
@@ -163,6 +164,8 @@ def _check_checkpoints(cfg: Config) -> None:
         check_checkpoint(source, "--resume" if cfg.get("resume") else "load_from")
     for path, checkpoint in _init_checkpoints(cfg.model, "model"):
         check_checkpoint(checkpoint, path)
+        if "backbone" not in path and ":" not in checkpoint:
+            read(checkpoint)  # mmengine's own loader will read it, and would run the code in it
 
 
 def _init_checkpoints(node: Any, path: str) -> Iterator[tuple[str, str]]:

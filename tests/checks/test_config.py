@@ -231,3 +231,12 @@ def test_a_key_after_a_path_is_not_part_of_it(tmp_path: Path) -> None:
     preflight.check_checkpoint(f"{tmp_path}/x.pth#state_dict_ema", "load_from")
     with pytest.raises(UserError, match="does not exist"):
         preflight.check_checkpoint(f"{tmp_path}/y.pth#state_dict_ema", "load_from")
+
+
+def test_weights_that_mmengine_would_read_are_read_safely_before(tmp_path: Path) -> None:
+    """``init_cfg`` of a whole model or of a head is mmengine's to load, which may run the code in a pickle."""
+    torch.save({"state_dict": {"a": torch.ones(1)}, "hook": print}, tmp_path / "x.pth")
+    init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "x.pth"))
+    for model in (dict(init_cfg=init_cfg), dict(roi_head=dict(init_cfg=init_cfg))):
+        with pytest.raises(UserError, match=r"would run code \(builtins\.print\)"):
+            preflight._check_checkpoints(Config(dict(model=model)))
