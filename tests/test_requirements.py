@@ -61,7 +61,7 @@ def test_the_set_holds_every_extra_in_a_version_that_it_accepts(python: str, pla
     # DeepSpeed compiles itself for a machine's own GPUs, and is no part of the tested set.
     others = {"constraints.txt", "overrides.txt", "deepspeed.txt"}
     files = [path.name for path in (ROOT / "requirements").glob("*.txt") if path.name not in others]
-    assert len(files) == 10
+    assert len(files) == 11
     wanted = [r for file in files for r in requirements(file) if holds(r.marker, python, platform)]
     # The set has mmcv-lite, a wheel of the same modules, instead of a package that compiles itself.
     wanted = [r for r in wanted if r.name != "onedl-mmcv"]
@@ -79,7 +79,8 @@ def test_the_set_holds_one_opencv_and_no_rival(python: str) -> None:
 def test_every_extra_is_in_the_metadata_and_all_is_all_tasks() -> None:
     text = (ROOT / "setup.cfg").read_text().partition("[options.extras_require]")[2].partition("\n\n")[0]
     extras = {name.strip(): value for name, _, value in (line.partition("=") for line in text.strip().splitlines())}
-    assert set(extras) == {"det", "seg", "video", "cls", "export", "all", "web", "deepspeed", "test", "docs"}
+    tasks = {"det", "seg", "video", "cls"}
+    assert set(extras) == tasks | {"export", "all", "web", "tensorboard", "deepspeed", "test", "docs"}
     assert [name for name in ("det", "seg", "video", "cls", "export") if f"/{name}.txt" not in extras["all"]] == []
 
 

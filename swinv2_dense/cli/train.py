@@ -32,6 +32,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--amp", action="store_true", help="train in mixed precision (without a GPU: the backbone)")
     parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate with the real batch size")
     parser.add_argument(
+        "--tensorboard", action="store_true", help="write scalars for TensorBoard too: tensorboard WORK_DIR"
+    )
+    parser.add_argument(
         "--strategy",
         metavar="NAME",
         help="what the processes share (docs/large_models.md): "
@@ -98,6 +101,8 @@ def _train(args: argparse.Namespace) -> None:
         cli.merge_options(cfg, own)  # they are about the strategy named, which has just come in
     if args.amp:
         launch.use_amp(cfg)
+    if args.tensorboard:
+        launch.use_tensorboard(cfg)
     if args.auto_scale_lr:
         launch.scale_lr(cfg)
     if args.resume:

@@ -30,6 +30,10 @@ def read_class_folders(folder: Path, *, clips: bool = False) -> Found:
         raise UserError(
             f"{shown(roots['train'])} holds {len(classes)} class folders: give one folder of {what} a class"
         )
+    if any(name.startswith("train") or name.endswith("train") for name in classes) and len(classes) <= 3:
+        raise UserError(
+            f"{shown(folder)} holds {', '.join(classes)}, which look like splits, not classes: call them train and val"
+        )
     splits = {}
     for split, root in roots.items():
         if strangers := sorted(set(_classes(root)) - set(classes)):

@@ -29,7 +29,10 @@ __all__ = [
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 # What a folder or a file of a split is called, in order of preference.
-SPLITS = {"train": ("train", "training", "train2017"), "val": ("val", "valid", "validation", "val2017", "test")}
+SPLITS = {
+    "train": ("train", "training", "train2017", "videos_train"),
+    "val": ("val", "valid", "validation", "val2017", "videos_val", "test"),
+}
 _VAL_SHARE, _VAL_MOST = 0.2, 2000
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _ORIENTATION = 0x0112

@@ -34,6 +34,14 @@ def test_splits_and_clips(tmp_path: Path) -> None:
         read_class_folders(tmp_path)
 
 
+def test_folders_of_splits_are_no_classes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="look like splits"):
+        read_class_folders(class_folders(tmp_path, {"my_train/ant": 1, "my_train/bee": 1, "my_val/ant": 1}))
+    for split in ("videos_train", "videos_val"):
+        class_folders(tmp_path / "kinetics" / split, {"ant": 1, "bee": 1})
+    assert read_class_folders(tmp_path / "kinetics").classes == ["ant", "bee"]
+
+
 def test_one_class_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 class folders"):
         read_class_folders(class_folders(tmp_path, {"ant": 3}))

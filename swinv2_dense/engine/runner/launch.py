@@ -22,6 +22,7 @@ from swinv2_dense.engine.runner.dense_runner import DenseRunner
 from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
 from swinv2_dense.engine.strategies.choice import runner_for
 from swinv2_dense.errors import UserError
+from swinv2_dense.extras import missing
 from swinv2_dense.files import writing
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "train",
     "use_amp",
     "use_strategy",
+    "use_tensorboard",
     "use_tta",
 ]
 
@@ -120,6 +122,23 @@ def _fit_loaders(cfg: Config) -> None:
 def use_amp(cfg: Config) -> None:
     """Mixed precision: float16 with loss scaling on a GPU; without one, bfloat16 in the backbone."""
     cfg.optim_wrapper.type = "AmpOptimWrapper" if torch.cuda.is_available() else "swinv2_dense.BackboneAmpOptimWrapper"
+
+
+def use_tensorboard(cfg: Config) -> None:
+    """Write losses, rates and metrics for TensorBoard too, into the run's ``vis_data``.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+    try:
+        import torch.utils.tensorboard  # noqa: F401  what mmengine's backend writes with
+    except ImportError as error:
+        raise UserError(missing("--tensorboard", error, "tensorboard")) from error
+    if cfg.get("visualizer") is None:  # mmengine's own, which writes scalars only
+        cfg.visualizer = {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
+    backends = list(cfg.visualizer.get("vis_backends") or ())
+    if not any(backend["type"] == "TensorboardVisBackend" for backend in backends):
+        cfg.visualizer.vis_backends = [*backends, {"type": "TensorboardVisBackend"}]
 
 
 def use_strategy(cfg: Config, name: str, folder: Path) -> None:
