@@ -76,26 +76,38 @@ def _best(evaluator: Any) -> str:
 
 
 def _set_scheduler(cfg: Config, ratio: float, iterations: int) -> None:
-    """Stretch every part by ``ratio``; those that count iterations in an epoch-based training are warm-ups."""
+    """Stretch every part by ``ratio``; warm-ups are at most a tenth, and none where that is less than a step."""
     by_epoch = "max_epochs" in cfg.train_cfg
-    warmup: dict[Any, Any] = {}
-    longest = _WARMUP * (cfg.train_cfg.max_epochs * ratio if by_epoch else iterations)
+    epochs = round(cfg.train_cfg.max_epochs * ratio) if by_epoch else None
+    ends: dict[float, float] = {}  # of warm-ups: in the config -> now
+    kept = []
     for step in cfg.param_scheduler:
-        if by_epoch and not step.get("by_epoch", True):
-            step.end = max(1, min(step.end, int(_WARMUP * iterations)))
-        elif step.type == "LinearLR" and step.begin == 0:
-            end = step.end if not by_epoch else step.end * ratio
-            warmup[step.end] = step.end = min(end, longest) if step.get("convert_to_iter_based") else max(
-                1, int(min(end, longest)))  # fmt: skip
-        else:
-            old_begin, old_end = step.get("begin", 0), step.get("end")
-            step.begin = warmup.get(old_begin, _stretched(old_begin, ratio))
-            if old_end is not None:
-                step.end = _stretched(old_end, ratio)
-            if "T_max" in step:
-                step.T_max = step.end - step.begin
-            if "milestones" in step:
-                step.milestones = [max(1, _stretched(at, ratio)) for at in step.milestones]
+        begin, end = step.get("begin", 0), step.get("end")
+        if step.type == "LinearLR" and begin == 0:
+            length = epochs if step.get("by_epoch", True) else None
+            step.end = ends[end] = _warmup(end, ratio, iterations, length, bool(step.get("convert_to_iter_based")))
+            if step.end > 0:
+                kept.append(step)
+            continue
+        step.begin = ends.get(begin, _stretched(begin, ratio))
+        if end is not None:
+            step.end = _stretched(end, ratio)
+        if "T_max" in step:
+            step.T_max = step.end - step.begin
+        if "milestones" in step:
+            step.milestones = [max(1, _stretched(at, ratio)) for at in step.milestones]
+        kept.append(step)
+    cfg.param_scheduler = kept
+
+
+def _warmup(end: float, ratio: float, iterations: int, epochs: int | None, converted: bool) -> float:
+    """The end of a warm-up that ended at ``end``, in iterations, or in ``epochs`` of the training; 0 for none."""
+    if epochs is None:
+        return min(int(end), int(_WARMUP * iterations))
+    if not converted:
+        return min(round(end * ratio), int(_WARMUP * epochs))
+    # mmengine cuts the product with an epoch's iterations to a whole number
+    return max(min(end * ratio, _WARMUP * epochs), 1.5 * epochs / iterations) if _WARMUP * iterations >= 1 else 0
 
 
 def _stretched(value: float, ratio: float) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.own_data.schedule import default_epochs, set_schedule
@@ -52,6 +54,31 @@ def test_a_warm_up_in_epochs_and_a_cosine() -> None:
     warmup, cosine = cfg.param_scheduler
     assert warmup.end == 4.0  # 5 of 40 would be more than a tenth
     assert (cosine.begin, cosine.end, cosine.T_max) == (4.0, 40, 36.0)
+
+
+@pytest.mark.parametrize("samples", [2, 7, 98])
+@pytest.mark.parametrize("epochs", [1, 2, 3, 11])
+@pytest.mark.parametrize(
+    "name",
+    ["coco/faster_rcnn_swinv2_t", "coco/mask2former_swinv2_t", "ade20k/upernet_swinv2_t", "kinetics400/swinv2_t_256"],
+)
+def test_the_shortest_trainings_have_a_rate_at_every_step(name: str, epochs: int, samples: int) -> None:
+    cfg = load(name)
+    set_schedule(cfg, samples=samples, batch=2, epochs=epochs)
+    steps = math.ceil(samples / 2)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    parts = []
+    for step in cfg.param_scheduler:
+        options = {**step, "optimizer": optimizer}
+        if options.pop("convert_to_iter_based", False):
+            kind = PARAM_SCHEDULERS.get(options.pop("type"))
+            parts.append(kind.build_iter_from_epoch(epoch_length=steps, **options))
+        else:
+            parts.append(PARAM_SCHEDULERS.build(options))
+    for left in reversed(range(epochs * steps)):
+        assert optimizer.param_groups[0]["lr"] > 0 or left == 0  # linear decay ends at 0
+        for part in parts:
+            part.step()
 
 
 @pytest.mark.parametrize(("samples", "epochs"), [(50, 60), (10, 300), (100_000, 36)])
