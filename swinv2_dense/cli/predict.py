@@ -1,9 +1,9 @@
 """Predict on images, folders, patterns, videos, a camera (its number) or standard input (-) with a trained model.
 
 Writes each image with what was found drawn on it, and predictions.jsonl: COCO's result format for detection, with masks
-as run lengths; for segmentation also an index map, maps/NAME.png; for classes their labels and scores. A checkpoint
-that swinv2 train saved needs nothing else. What cannot be read is listed, the rest is predicted, and the exit status
-is 1 then.
+as run lengths; for segmentation also an index map, maps/NAME.png; for classes their labels and scores. Models of SimMIM
+reconstruct images of which they see a part. A checkpoint that swinv2 train saved needs nothing else. What cannot be
+read is listed, the rest is predicted, and the exit status is 1 then.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ import numpy as np
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
 from swinv2_dense.inference.model_loading import LoadedModel, load_model
-from swinv2_dense.inference.results import Classification, Detections, Result, SegmentationMap
+from swinv2_dense.inference.pipelines import composed, entry, same_shape
+from swinv2_dense.inference.results import Classification, Detections, Reconstruction, Result, SegmentationMap
 from swinv2_dense.inference.sources import Item, expand, is_video, items
 from swinv2_dense.inference.tiles import Tile, cut, merge_boxes, owners
 from swinv2_dense.suggestions import did_you_mean
@@ -72,7 +73,7 @@ class Predictor:
             if self.task not in _MULTIPLE:
                 raise UserError(f"tiles are for detection and segmentation, and this model does {self.task}")
             cut(1, 1, tile, overlap)
-        self._compose = _composed(self.loaded)
+        self._compose = composed(self.loaded)
         self._lock = threading.Lock()
 
     def __call__(self, source: Any) -> Any:
@@ -117,7 +118,7 @@ class Predictor:
                     raise UserError(item.problem)
                 failed(item)
                 continue
-            if waiting and (len(waiting) == self.batch or not _same_shape(waiting[0][1], prepared)):
+            if waiting and (len(waiting) == self.batch or not same_shape(waiting[0][1], prepared)):
                 yield from self._flush(waiting)
                 waiting = []
             waiting.append((item, prepared))
@@ -140,7 +141,7 @@ class Predictor:
             return None
         if self.task != "video":
             assert item.image is not None
-            return self._compose(_entry(item.image, item.name))
+            return self._compose(entry(item.image, item.name))
         try:
             return self._compose({"filename": item.path, "label": -1, "start_index": 0, "modality": "RGB"})
         except (OSError, ValueError, RuntimeError) as error:
@@ -159,6 +160,8 @@ class Predictor:
             torch.inference_mode(),
             DefaultScope.overwrite_default_scope(self.loaded.scope),
         ):
+            if self.task == "simmim":
+                return _reconstructed(model, prepared)
             return list(model.test_step(pseudo_collate(list(prepared))))
 
     def _result(self, item: Item, output: Any, prepared: Any) -> Result:
@@ -170,6 +173,8 @@ class Predictor:
             return self._detections(*arrays, masks, about)
         if self.task == "segmentation":
             return SegmentationMap.of(_array(output.pred_sem_seg.data)[0], self.keep, **about)
+        if self.task == "simmim":
+            return Reconstruction.of(output, **about)
         if self.task == "video":
             view = prepared["inputs"]
             about["image"] = _array(view[len(view) // 2]).transpose(1, 2, 3, 0)[..., ::-1].astype(np.uint8)
@@ -215,16 +220,16 @@ class Predictor:
     def _parts(self, item: Item, tiles: Sequence[Tile]) -> Iterator[Any]:
         assert item.image is not None
         images = [tile.of(item.image) for tile in tiles]
-        prepared = [self._compose(_entry(image, item.name)) for image in images]
+        prepared = [self._compose(entry(image, item.name)) for image in images]
         start = 0
         while start < len(tiles):
             end = start + 1
-            while end < len(tiles) and end - start < self.batch and _same_shape(prepared[start], prepared[end]):
+            while end < len(tiles) and end - start < self.batch and same_shape(prepared[start], prepared[end]):
                 end += 1
-            for image, entry, output in zip(
+            for image, one, output in zip(
                 images[start:end], prepared[start:end], self._forward(prepared[start:end]), strict=True
             ):
-                yield self._result(Item(item.name, item.output, image, item.path, item.frame), output, entry)
+                yield self._result(Item(item.name, item.output, image, item.path, item.frame), output, one)
             start = end
 
     def _merged(self, item: Item, tiles: Sequence[Tile], parts: Sequence[Detections]) -> Detections:
@@ -274,57 +279,14 @@ def inference_model(model: Any, source: Any, **options: Any) -> Any:
     return Predictor(model, **options)(source)
 
 
-def _entry(image: np.ndarray, name: str) -> dict[str, Any]:
-    """What the libraries' loading transforms make of a file."""
-    size = image.shape[:2]
-    return {
-        "img": image,
-        "img_path": name,
-        "img_id": 0,
-        "sample_idx": 0,
-        "img_shape": size,
-        "ori_shape": size,
-        "height": size[0],
-        "width": size[1],
-        "scale_factor": (1.0, 1.0),
-        "flip": False,
-        "flip_direction": None,
-        "seg_fields": [],
-        "reduce_zero_label": False,
-    }
+def _reconstructed(model: Any, prepared: Sequence[Any]) -> list[np.ndarray]:
+    """Of each image: masked, reconstruction and image side by side, uint8, BGR."""
+    from mmengine.dataset import default_collate
 
+    from swinv2_dense.engine.hooks.reconstruction_hook import draw
 
-def _composed(loaded: LoadedModel) -> Callable[[dict[str, Any]], Any]:
-    """The pipeline without what reads images and annotations; a video's reads its clip itself."""
-    from mmengine.dataset import Compose
-    from mmengine.registry import DefaultScope
-
-    steps = loaded.pipeline if loaded.task == "video" else _without_loading(loaded.pipeline)
-    with DefaultScope.overwrite_default_scope(loaded.scope):
-        composed: Callable[[dict[str, Any]], Any] = Compose(steps)
-    return composed
-
-
-def _without_loading(steps: Sequence[Any]) -> list[Any]:
-    kept = []
-    for step in steps:
-        if str(step["type"]).rpartition(".")[2].startswith("Load"):
-            continue
-        if "transforms" in step:  # of test-time augmentation: a list of alternatives for each step
-            alternatives = [_without_loading(choices) for choices in step["transforms"]]
-            step = {**step, "transforms": [choices for choices in alternatives if choices]}
-        kept.append(step)
-    return kept
-
-
-def _same_shape(one: Any, other: Any) -> bool:
-    """Whether two entries can be predicted together, and each as if it were alone: without padding."""
-    if one is None or other is None:
-        return False
-    a, b = one["inputs"], other["inputs"]
-    if isinstance(a, (list, tuple)):
-        return [view.shape for view in a] == [view.shape for view in b]
-    return bool(a.shape == b.shape)
+    sheet = draw(model, default_collate(list(prepared)), len(prepared))
+    return list(np.split(sheet, len(prepared), axis=0))
 
 
 def _array(values: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Classification", "Detections", "Result", "SegmentationMap"]
+__all__ = ["Classification", "Detections", "Reconstruction", "Result", "SegmentationMap"]
 
 # COCO's ids of its 80 categories have gaps.
 _COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
@@ -258,3 +258,35 @@ class Classification(Result):
         assert self.scores is not None
         lines = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
         return _with_legend(np.ascontiguousarray(image), lines, [(40, 40, 40)] * len(lines))
+
+
+@dataclass
+class Reconstruction(Result):
+    """Of masked image modelling: ``masked``: what the model saw, grey where nothing; ``reconstruction``: the same with
+    what it made of the rest; both as ``image``, which is what the pipeline cut out."""
+
+    masked: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
+    reconstruction: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
+
+    @classmethod
+    def of(cls, sheet: np.ndarray, **about: Any) -> Reconstruction:
+        """``sheet``: masked, reconstruction and image, side by side."""
+        masked, made, image = np.split(sheet, 3, axis=1)
+        return cls(**{**about, "image": image}, masked=masked, reconstruction=made)
+
+    def difference(self) -> float:
+        """Mean absolute difference of the pixels that were masked, of 255."""
+        hidden = (self.masked != self.image).any(axis=2)
+        apart = np.abs(self.reconstruction.astype(np.float32) - self.image)
+        return float(apart[hidden].mean()) if hidden.any() else 0.0
+
+    def summary(self) -> str:
+        return f"masked pixels differ by {self.difference():.1f} of 255"
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One object, with the difference."""
+        return [self._about() | {"difference": round(self.difference(), 3)}]
+
+    def plot(self) -> np.ndarray:
+        """Masked, reconstruction and image, side by side."""
+        return np.concatenate([self.masked, self.reconstruction, self.image], axis=1)

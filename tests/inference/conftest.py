@@ -66,13 +66,34 @@ test_pipeline = [
 test_dataloader = dict(dataset=dict(type="CustomDataset", pipeline=test_pipeline))
 test_cfg = dict()
 """
-CLASSES = {
+SIMMIM = f"""
+_base_ = [
+    {str(REPOSITORY / "configs" / "_base_" / "models" / "simmim_swinv2.py")!r},
+    {str(REPOSITORY / "configs" / "_base_" / "datasets" / "images_192.py")!r},
+    {str(REPOSITORY / "configs" / "_base_" / "simmim_runtime.py")!r},
+]
+model = dict(backbone=dict({_BACKBONE.format(delete="_delete_=True, ")}, window_size=4), neck=dict(in_channels=64))
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="RandomResizedCrop", scale=64),
+            dict(type="RandomFlip", prob=0.5),
+            dict(type="swinv2_dense.BlockMask", mask_patch_size=32, model_patch_size=4, ratio=0.6),
+            dict(type="PackInputs", algorithm_keys=["mask"]),
+        ]
+    )
+)
+"""
+CLASSES: dict[str, tuple[str, ...]] = {
+    "simmim": (),
     "segmentation": ("sky", "mountain", "sea", "grass", "road", "tree", "house"),
     "video": ("left", "right", "up", "down", "turning", "growing", "shrinking"),
     "classification": ("cat", "dog", "bird"),
     "detection": ("circle", "square", "triangle", "star"),
 }
 NEEDS = {"detection": "mmdet", "segmentation": "mmseg", "video": "mmaction", "classification": "mmpretrain"}
+NEEDS["simmim"] = "mmpretrain"
 
 
 class Run(NamedTuple):
@@ -87,6 +108,7 @@ class Run(NamedTuple):
 def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
     """By task, a run; made once."""
     texts = {"detection": DETECTION, "segmentation": SEGMENTATION, "video": VIDEO, "classification": CLASSIFICATION}
+    texts["simmim"] = SIMMIM
     made: dict[str, Run] = {}
 
     def make(task: str) -> Run:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from swinv2_dense import Predictor, get_model, inference_model
 from swinv2_dense.errors import UserError
-from swinv2_dense.inference.results import Classification, Detections, SegmentationMap
+from swinv2_dense.inference.results import Classification, Detections, Reconstruction, SegmentationMap
 from tests.inference.conftest import CLASSES, Run
 
 RunOf = Callable[[str], Run]
@@ -50,6 +50,18 @@ def test_classification(run_of: RunOf, image: np.ndarray) -> None:
     assert sorted(result.names) == ["bird", "cat", "dog"]
     assert result.probabilities.sum() == pytest.approx(1, abs=1e-5)
     assert result.plot().shape == image.shape
+
+
+def test_simmim(run_of: RunOf, image: np.ndarray) -> None:
+    predictor = Predictor(run_of("simmim").checkpoint, batch=2, device="cpu")
+    for result in predictor([image, image[:, ::-1].copy()]):
+        assert isinstance(result, Reconstruction)
+        assert result.image.shape == result.masked.shape == result.reconstruction.shape == (64, 64, 3)
+        seen = (result.masked == result.image).all(axis=2)
+        assert 0.2 < seen.mean() < 0.5  # three blocks of four are masked
+        assert np.array_equal(result.reconstruction[seen], result.image[seen])
+        assert result.difference() > 0
+        assert result.plot().shape == (64, 192, 3)
 
 
 def test_video(run_of: RunOf, video: Path, folder: Path) -> None:

@@ -48,4 +48,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{args.folder} holds no images: give a folder of images")
     check_images(args.folder, names, args.workers, str(args.folder))
     print(f"{args.folder}: {len(names)} images, all decoded; pre-train on them by configs/simmim/")
-    print(f"  IMAGES_ROOT={args.folder} tools/train.py configs/simmim/simmim_swinv2_b.py")
+    print(f"  IMAGES_ROOT={args.folder} swinv2 train simmim_swinv2_b")
