@@ -28,7 +28,7 @@ from swinv2_dense.registry import TRANSFORMS
 __all__ = ["InstaBoost"]
 
 _ATTEMPTS = 5  # to find a new place that no other object holds
-_BORDER = 10.0  # pixels: what comes this close to the picture's edge may have been cut off there
+_BORDER = 10.0  # pixels: what comes this close to the image's edge may have been cut off there
 _RIM = np.ones((5, 5), np.uint8)  # outlines are imprecise: two pixels around an object are taken for part of it
 _INPAINT_RADIUS = 3  # pixels; 5 looks the same and takes more than twice the time
 _MARGIN = np.array([-2, -2, 2, 2])  # pixels around a group's new box, for the soft edge of its outline
@@ -41,7 +41,7 @@ class _Move:
     """A group of objects at its new place."""
 
     members: list[int]
-    matrix: np.ndarray  # 2 x 3, from old to new (x, y) in pixels, (0, 0) being the picture's corner
+    matrix: np.ndarray  # 2 x 3, from old to new (x, y) in pixels, (0, 0) being the image's corner
     region: tuple[slice, slice]  # rows and columns that hold the group's new pixels
     alpha: np.ndarray  # float32, as large as the region: share of each pixel that is the group's
     masks: list[_Mask]
@@ -77,10 +77,10 @@ class _Owner:
 
 @TRANSFORMS.register_module()
 class InstaBoost(BaseTransform):
-    """Jitter the objects of a picture.
+    """Jitter the objects of an image.
 
     Stands after ``LoadAnnotations(with_bbox=True, with_mask=True)`` and before anything that resizes. Objects whose
-    boxes overlap move as one group, so that nothing is uncovered that was never seen. A group at the picture's edge
+    boxes overlap move as one group, so that nothing is uncovered that was never seen. A group at the image's edge
     neither shrinks nor turns nor moves inwards, for the same reason. A group for which no free place is found stays.
     The ground that becomes visible is inpainted, and unlabelled (255) in the semantic map. Crowds and other ignored
     objects stay.
@@ -93,11 +93,11 @@ class InstaBoost(BaseTransform):
         dx: a group moves by up to its width / dx in x.
         dy: a group moves by up to its height / dy in y.
         theta: smallest and largest rotation, in degrees.
-        color_prob: how often a changed picture's saturation, brightness, contrast and sharpness change as well.
-        aug_ratio: how often a picture is changed at all.
+        color_prob: how often a changed image's saturation, brightness, contrast and sharpness change as well.
+        aug_ratio: how often an image is changed at all.
 
     Raises:
-        UserError: boxes and masks are not loaded yet, or the picture is not uint8.
+        UserError: boxes and masks are not loaded yet, or the image is not uint8.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class InstaBoost(BaseTransform):
         if "gt_masks" not in results or "gt_bboxes" not in results or results["img"].dtype != np.uint8:
             raise UserError(
                 "InstaBoost belongs right behind LoadAnnotations(with_bbox=True, with_mask=True) in the pipeline, "
-                "on a picture loaded without to_float32"
+                "on an image loaded without to_float32"
             )
         # Python's generator is the one that every loader seeds differently in each of its worker processes.
         rng = np.random.default_rng(random.getrandbits(64))
@@ -163,7 +163,7 @@ class InstaBoost(BaseTransform):
     def _draw_move(
         self, rng: np.random.Generator, members: list[int], boxes: np.ndarray, masks: Sequence[_Mask], own: np.ndarray
     ) -> _Move | None:
-        """One attempt; None where it would push half of an object, or all of its mask, out of the picture."""
+        """One attempt; None where it would push half of an object, or all of its mask, out of the image."""
         height, width = own.shape
         limit = np.array([width, height, width, height])
         x, y, w, h = cv2.boundingRect(own.astype(np.uint8))
@@ -222,7 +222,7 @@ def _move_box(box: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _move_mask(mask: _Mask, matrix: np.ndarray, size: tuple[int, int]) -> _Mask:
-    """A mask at its new place, cut at the picture's edge. Polygons stay polygons, exact to the last digit."""
+    """A mask at its new place, cut at the image's edge. Polygons stay polygons, exact to the last digit."""
     if isinstance(mask, np.ndarray):
         whole = (slice(0, size[0]), slice(0, size[1]))
         return (_warp(mask.astype(np.float32), matrix, whole) >= 0.5).astype(mask.dtype)
@@ -244,7 +244,7 @@ def _mask_box(mask: _Mask) -> np.ndarray:
 def _warp(
     old: np.ndarray, matrix: np.ndarray, region: tuple[slice, slice], interpolation: int = cv2.INTER_LINEAR
 ) -> np.ndarray:
-    """The pixels of a region of the new picture.
+    """The pixels of a region of the new image.
 
     OpenCV counts from the middle of the first pixel, matrices of ours from its corner.
     """
@@ -261,7 +261,7 @@ def _warp(
 
 
 def _repaint(old: np.ndarray, hole: np.ndarray, moves: Sequence[_Move]) -> np.ndarray:
-    """The picture with the hole (uint8, 0 or 1) filled from its surroundings and the groups at their new places."""
+    """The image with the hole (uint8, 0 or 1) filled from its surroundings and the groups at their new places."""
     new = old.copy()
     x, y, w, h = cv2.boundingRect(hole)
     around = (
@@ -285,9 +285,9 @@ def _relabel(old: np.ndarray, vacated: np.ndarray, moves: Sequence[_Move], unlab
     return new
 
 
-def _change_colours(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _change_colours(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     """Saturation, brightness, contrast and sharpness (1 is no change) as far as the InstaBoost package varies them."""
-    image = Image.fromarray(np.ascontiguousarray(picture[..., ::-1]))
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
     for enhancer, low, high in (
         (ImageEnhance.Color, 0.0, 3.0),
         (ImageEnhance.Brightness, 1.0, 2.0),

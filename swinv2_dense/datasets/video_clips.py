@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 
-# First of all, also in a reader process that was not forked: mmaction2's last release does not import by itself.
+# First of all, also in a worker process that was not forked: mmaction2's last release does not import by itself.
 import swinv2_dense.compat.mmaction_imports  # noqa: F401
 from swinv2_dense.checks.clips import read_clip_list
 from swinv2_dense.errors import UserError
@@ -39,7 +39,7 @@ class VideoClips(VideoDataset):
     """mmaction2's VideoDataset, whose training does not end with the first clip that cannot be decoded.
 
     In training another clip, chosen at random, takes the place of one that cannot be decoded. The log names each such
-    clip once, and says how many there are so far, counted over all reader processes of this rank. In testing it is an
+    clip once, and says how many there are so far, counted over all workers of this rank. In testing it is an
     error at once, because a score on fewer clips is another score.
 
     A line of ``ann_file`` is a path below ``data_prefix['video']``, which may hold spaces, and a label, separated by
@@ -59,7 +59,7 @@ class VideoClips(VideoDataset):
         super().__init__(*args, num_classes=num_classes, **kwargs)
 
     def full_init(self) -> None:
-        """Read the list, and make room to note every clip's state where all reader processes see it."""
+        """Read the list, and make room to note every clip's state where all workers see it."""
         if not self._fully_initialized:
             super().full_init()
             self.states = torch.full((len(self),), _UNTRIED, dtype=torch.uint8).share_memory_()
@@ -81,7 +81,7 @@ class VideoClips(VideoDataset):
         return data
 
     def _process(self, data: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The pipeline, with what goes wrong in reading told from what goes wrong elsewhere."""
+        """The pipeline, with what goes wrong in reading kept apart from what goes wrong elsewhere."""
         for transform in self.pipeline.transforms:
             if isinstance(transform, _READERS):
                 try:

@@ -99,16 +99,16 @@ def _attempts(pipeline: Compose, dataset: Any, index: int) -> Iterator[dict[str,
         yield pipeline(dataset.get_data_info(index))
 
 
-def _write(path: Path, pictures: Sequence[np.ndarray]) -> Path:
+def _write(path: Path, images: Sequence[np.ndarray]) -> Path:
     """Write the images side by side."""
     shrunk = []
-    for picture in pictures:
-        factor = min(1.0, _TALLEST / max(picture.shape[:2]))
-        shrunk.append(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
+    for image in images:
+        factor = min(1.0, _TALLEST / max(image.shape[:2]))
+        shrunk.append(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
     height, width = max(p.shape[0] for p in shrunk), sum(p.shape[1] + _GAP for p in shrunk) - _GAP
     sheet, left = np.full((height, width, 3), 255, np.uint8), 0
-    for picture in shrunk:
-        sheet[: picture.shape[0], left : left + picture.shape[1]] = picture
-        left += picture.shape[1] + _GAP
+    for image in shrunk:
+        sheet[: image.shape[0], left : left + image.shape[1]] = image
+        left += image.shape[1] + _GAP
     write_image(path, sheet)
     return path
