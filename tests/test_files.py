@@ -175,6 +175,27 @@ class TestWritingFolder:
             pass
         assert (tmp_path / "a").read_text() == "x"
 
+    def test_disk_full_in_the_middle_leaves_no_folder(self, tmp_path):
+        done = in_subprocess(f"""
+            import resource, pathlib
+            import numpy as np
+            from swinv2_dense import files
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+            path = pathlib.Path({str(tmp_path / "maps")!r})
+            noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+            try:
+                with files.writing_folder(path) as folder:
+                    for name in ("a.png", "b.png"):
+                        (folder / name).write_bytes(files.encode_image(name, noise))
+            except files.CannotWriteError as error:
+                print(error)
+            print(sorted(p.name for p in path.parent.iterdir()))
+        """)
+        assert done.stdout.splitlines() == [
+            f"{tmp_path}/maps cannot be written (File too large): name another place",
+            "[]",
+        ]
+
     def test_many_files_are_synced(self, tmp_path, monkeypatch):
         monkeypatch.setattr(files, "_SYNCED_ONE_BY_ONE", 3)
         with files.writing_folder(tmp_path / "a") as place:
