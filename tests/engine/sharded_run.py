@@ -15,6 +15,7 @@ import torch
 import yapf.yapflib.yapf_api
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.utils import import_modules_from_strings
 
 from swinv2_dense.cli import common as cli
 from swinv2_dense.engine.runner import launch
@@ -41,6 +42,7 @@ def read_losses(folder: Path, rank: int) -> dict[int, dict[str, float]]:
 def _train(cfg: Config, environment: dict[str, str], output: str) -> None:
     os.environ.update(environment)
     torch.set_num_threads(1)
+    import_modules_from_strings(**cfg.custom_imports)  # as reading the config did in the other process
     yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)  # it takes longer than the training
     sys.stdout = sys.stderr = open(output, "a", buffering=1)  # noqa: SIM115
     status = cli.run(lambda: launch.train(cfg, hooks=[Losses(Path(cfg.work_dir))]))
