@@ -15,6 +15,7 @@ __all__ = ["Classification", "Detections", "Reconstruction", "Result", "Segmenta
 
 # COCO's ids of its 80 categories have gaps.
 _COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
+_LEGEND_FROM = 200  # pixels: in smaller images a legend would cover what it is about
 _COCO_ENDS = ("person", "toothbrush")
 
 
@@ -199,6 +200,8 @@ class SegmentationMap(Result):
         drawn = visualizer.get_image()[..., ::-1].copy()
         others = ~np.isin(self.map, self.labels)
         drawn[others] = self.image[others]
+        if min(self.map.shape) < _LEGEND_FROM:
+            return drawn
         return _with_legend(drawn, self.names, [colours[label] for label in self.labels])
 
 
