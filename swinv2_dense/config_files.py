@@ -26,6 +26,16 @@ def config_names() -> dict[str, Path]:
     return {path.relative_to(CONFIGS).with_suffix("").as_posix(): path for path in sorted(files)}
 
 
+def _alias(name: str) -> Path | None:
+    """The config of a model by MMPretrain's name for it, such as ``swinv2-tiny-w8_3rdparty_in1k-256px``."""
+    if "3rdparty" not in name:
+        return None
+    from swinv2_dense.model_index import alias_of  # reads the metafiles
+
+    model = alias_of(name)
+    return None if model is None else model.config
+
+
 def find_config(name: str | Path) -> Path:
     """The file of a config that is given by its path, or by its name: ``coco/htc_swinv2_t`` or ``htc_swinv2_t``.
 
@@ -37,6 +47,8 @@ def find_config(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if (alias := _alias(str(name))) is not None:
+        return alias
     names = config_names()
     wanted = path.as_posix().removeprefix("configs/").removesuffix(".py")
     found = [known for known in names if known == wanted] or [k for k in names if k.endswith(f"/{wanted}")]

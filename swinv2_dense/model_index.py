@@ -10,7 +10,7 @@ from typing import Any
 from swinv2_dense.config_files import CONFIGS, config_names
 from swinv2_dense.errors import UserError
 
-__all__ = ["Model", "models", "read_metafile"]
+__all__ = ["Model", "alias_of", "models", "read_metafile"]
 
 # Folder of configs -> what its models do.
 _TASKS = {
@@ -28,8 +28,10 @@ _TASKS = {
 class Model:
     """A config and what is known of its model.
 
-    ``scores``: by metric, as reported in the paper and not reproduced here. ``parameters`` and ``flops``
-    (multiply-adds of one forward pass): None where no metafile has them.
+    ``scores``: by metric, as reported in the paper (of ImageNet's classifiers: in MMPretrain's model zoo) and not
+    reproduced here. ``parameters`` and ``flops``
+    (multiply-adds of one forward pass): None where no metafile has them. ``weights``: address of the authors' file,
+    where they released one; ``aliases``: the same model's names elsewhere, MMPretrain's.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Model:
     parameters: int | None = None
     flops: int | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    weights: str | None = None
+    aliases: tuple[str, ...] = ()
 
 
 def models(pattern: str = "") -> list[Model]:
@@ -45,14 +49,21 @@ def models(pattern: str = "") -> list[Model]:
     known = _metafiles()
     found = []
     for name, path in config_names().items():
-        if not _matches(name, pattern):
-            continue
         entry = known.get(path, {})
+        aliases = tuple(entry.get("Alias") or ())
+        if not any(_matches(one, pattern) for one in (name, *aliases)):
+            continue
         metadata = entry.get("Metadata") or {}
         scores = {k: v for result in entry.get("Results") or [] for k, v in result["Metrics"].items()}
         task = _TASKS.get(name.rpartition("/")[0], "")
-        found.append(Model(name, path, task, metadata.get("Parameters"), metadata.get("FLOPs"), scores))
+        counted = metadata.get("Parameters"), metadata.get("FLOPs")
+        found.append(Model(name, path, task, *counted, scores, entry.get("Weights"), aliases))
     return found
+
+
+def alias_of(name: str) -> Model | None:
+    """The model that is called ``name`` elsewhere; None where none is."""
+    return next((model for model in models(name) if name in model.aliases), None)
 
 
 def _matches(name: str, pattern: str) -> bool:

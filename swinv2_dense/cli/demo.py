@@ -22,6 +22,7 @@ TASKS = {
     "detection": ("htc_swinv2_demo.py", "det"),
     "segmentation": ("upernet_swinv2_demo.py", "seg"),
     "video": ("video_swinv2_demo.py", "video"),
+    "classification": ("classifier_swinv2_demo.py", "cls"),
 }
 
 

@@ -24,16 +24,16 @@ _R = TypeVar("_R", bound=Recorder)
 
 
 class Demo:
-    """A demo of five steps in ``folder``: data/, classifier.pth, pictures/, demo.log, and the training run's folder.
+    """A demo of some steps in ``folder``: data/, classifier.pth, pictures/, demo.log, the training run's folder.
 
     Args:
         seed: of the images and of the training.
     """
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, steps: int = 5) -> None:
         self.seed = seed
         self.data, self.classifier, self.pictures = folder / "data", folder / "classifier.pth", folder / "pictures"
-        self.folder, self.console = folder, DemoConsole(folder / "demo.log", steps=5)
+        self.folder, self.console = folder, DemoConsole(folder / "demo.log", steps=steps)
 
     def configure(self, config: Path, run: str, iterations: int | None) -> Config:
         """The config on this demo's data and weights, for a training run in the folder ``run``.
