@@ -43,6 +43,7 @@ ATTRIBUTES = {
     ],
     "mmengine._strategy.base:BaseStrategy._setup_env": ["_randomness"],
     "torch.nn:Module.__setstate__": ["_forward_hooks", "_forward_pre_hooks"],
+    "mmengine.model:ImgDataPreprocessor.__init__": ["_channel_conversion"],
     "torch.nn:Module.register_full_backward_hook": ["_backward_hooks"],
     "torch.nn:Module.register_full_backward_pre_hook": ["_backward_pre_hooks"],
     "mmengine.dataset:BaseDataset.full_init": ["_fully_initialized"],

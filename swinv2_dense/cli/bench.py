@@ -28,7 +28,7 @@ from swinv2_dense.errors import UserError
 from swinv2_dense.measure.benchmark import DEFAULT, Case, cases, floor, matrix_rate, measure, profile, relative_error
 from swinv2_dense.suggestions import did_you_mean
 
-IMPLEMENTATIONS = ("ours", "timm", "mmpretrain", "huggingface", "mmaction")
+IMPLEMENTATIONS = ("ours", "timm", "mmpretrain", "huggingface", "mmaction", "onnx", "pt2", "timm-onnx")
 
 
 def _in_a_process_of_its_own(*options: str) -> dict[str, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class Case:
     window: int
     train: bool
     dtype: str
+    exported: bool = False
+    """Whether it compares the backbone with files that were exported, of it and of timm's."""
 
     @property
     def input_size(self) -> tuple[int, ...]:
@@ -43,6 +46,8 @@ class Case:
 
     @property
     def peers(self) -> tuple[str, ...]:
+        if self.exported:
+            return ("onnx", "pt2", "timm-onnx")
         return ("timm", "mmpretrain", "huggingface") if self.window else ("mmaction",)
 
 
@@ -55,6 +60,9 @@ def cases() -> dict[str, Case]:
             for dtype in DTYPES:
                 name = f"{'training' if train else 'inference'}-{arch}-{side}-w{window}-{dtype}"
                 found.append(Case(name, arch, side, window, train, dtype))
+    for side, window in ((256, 8), (512, 32)):
+        name = f"export-tiny-{side}-w{window}-fp32"
+        found.append(Case(name, "tiny", side, window, train=False, dtype="fp32", exported=True))
     found.append(Case("inference-video-tiny-224-fp32", "tiny", 224, 0, train=False, dtype="fp32"))
     return {case.name: case for case in found}
 
@@ -85,6 +93,13 @@ def build(implementation: str, case: Case) -> tuple[nn.Module, Forward]:
         else:
             model = SwinTransformerV2(case.arch, window_size=window, pretrained_window_size=windows, drop_path_rate=0.0)
         return model, model
+    if implementation in ("onnx", "pt2"):
+        model, _ = build("ours", case)
+        return model, _exported(model, case, implementation)
+    if implementation == "timm-onnx":
+        model, forward = build("timm", case)
+        model.eval()
+        return model, _by_onnxruntime(forward, case)
     if implementation == "timm":
         from timm.models.swin_transformer_v2 import SwinTransformerV2 as Timm
 
@@ -111,6 +126,39 @@ def build(implementation: str, case: Case) -> tuple[nn.Module, Forward]:
         "tiny", patch_size=(2, 4, 4), window_size=VIDEO_WINDOW, drop_path_rate=0.0, out_indices=(0, 1, 2, 3)
     )
     return model, model
+
+
+def _exported(model: nn.Module, case: Case, suffix: str) -> Forward:
+    """Our own model by a file that takes this case's size."""
+    from swinv2_dense.export import export, load
+
+    with tempfile.TemporaryDirectory() as folder:
+        report = export(model, Path(folder) / f"model.{suffix}", size=(case.side, case.side))
+        run = load(report.path)
+    return lambda x: [torch.from_numpy(output) for output in run(x.numpy()).values()]
+
+
+class _Maps(nn.Module):
+    def __init__(self, forward: Forward) -> None:
+        super().__init__()
+        self.maps = forward
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.maps(x))
+
+
+def _by_onnxruntime(forward: Forward, case: Case) -> Forward:
+    """A peer's model by ONNX Runtime, exported as torch does it."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        path = Path(folder) / "model.onnx"
+        program = torch.onnx.export(_Maps(forward).eval(), (torch.randn(case.input_size),), dynamo=True, verbose=False)
+        assert program is not None
+        program.save(path)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: [torch.from_numpy(output) for output in session.run(None, {name: x.numpy()})]
 
 
 def step(forward: Forward, x: Tensor, case: Case) -> None:

@@ -1,0 +1,231 @@
+"""Files of small models of every kind, opened by their runtimes; what is wrong leaves none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from swinv2_dense.config_files import find_config
+from swinv2_dense.errors import UserError
+from swinv2_dense.export import export, exporting, load
+from swinv2_dense.models import SwinTransformerV2
+from tests.models.oracles import randomize, relative_error
+
+pytest.importorskip("onnxscript", reason="exporting needs the export extra")
+onnxruntime = pytest.importorskip("onnxruntime", reason="exporting needs the export extra")
+
+ARCH = dict(embed_dims=16, depths=[2], num_heads=[1])
+BACKBONE = dict(
+    type="swinv2_dense.SwinTransformerV2",
+    arch=dict(embed_dims=16, depths=[1, 2], num_heads=[1, 2]),
+    window_size=4,
+    out_indices=(0, 1),
+)
+
+
+def small(**kwargs: Any) -> SwinTransformerV2:
+    options = {"window_size": 5, "pretrained_window_size": 3, "out_indices": (0,), **kwargs}
+    return randomize(SwinTransformerV2(ARCH, **options))  # type: ignore[return-value]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_backbone_takes_images_of_any_size(tmp_path: Path, suffix: str) -> None:
+    model = small()
+    report = export(model, tmp_path / f"backbone{suffix}", metadata={"classes": ["cat"]})
+    assert report.error < 1e-4
+    assert len({d.shape[2:] for d in report.checked}) == 3 and len({d.shape[0] for d in report.checked}) == 2
+    assert [file.name for file in tmp_path.iterdir()] == [f"backbone{suffix}"]
+    exported = load(tmp_path / f"backbone{suffix}")
+    assert exported.metadata["classes"] == ["cat"]
+    assert exported.metadata["window_size"] == [[5, 5]] and exported.metadata["pretrained_window_size"] == [[3, 3]]
+    # none of those that it was checked with; torch's programs need two tokens in the last stage
+    tiny = ((1, 3, 1, 1), (3, 3, 8, 100)) if suffix == ".onnx" else ((3, 3, 12, 100),)
+    for shape in ((1, 3, 97, 61), *tiny):
+        x = torch.randn(shape)
+        found = [torch.from_numpy(output) for output in exported(x.numpy()).values()]
+        with torch.no_grad():
+            assert relative_error(tuple(found), list(model(x))) < 1e-4
+
+
+@pytest.mark.slow
+def test_one_size_and_half_precision(tmp_path: Path) -> None:
+    report = export(small(pad_attention="zeros"), tmp_path / "half.onnx", size=(40, 56), half=True)
+    assert 0 < report.error < 5e-2
+    exported = load(report.path)
+    assert exported.metadata["precision"] == "fp16"
+    with pytest.raises(UserError, match="takes images of 40 x 56 pixels, not 40 x 40"):
+        exported(np.zeros((1, 3, 40, 40), np.float32))
+
+
+def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other:
+        def __call__(self, images: Any) -> dict[str, Any]:
+            with torch.no_grad():
+                return {"stage0": small()(torch.from_numpy(images))[0].numpy()}
+
+    monkeypatch.setattr(exporting, "_program", lambda *_: None)
+    monkeypatch.setattr(exporting, "_write", lambda program, what, path, notes: path.write_text("a file"))
+    monkeypatch.setattr(exporting, "load", lambda path: Other())
+    with pytest.raises(UserError, match="nothing was written: of an input of 2 x 3 x 168 x 232"):
+        export(small(), tmp_path / "new" / "other.onnx")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "message"),
+    [
+        (small(), "model.engine", "its ending names the format"),
+        (nn.Linear(2, 2), "model.onnx", "Linear has no SwinV2 of ours"),
+    ],
+)
+def test_what_cannot_be_exported(model: nn.Module, path: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        export(model, tmp_path / path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_are_none_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        load(tmp_path / "model.onnx")
+    for name in ("model.onnx", "model.pt2"):
+        (tmp_path / name).write_text("text")
+        with pytest.raises(UserError, match="cannot read"):
+            load(tmp_path / name)
+    (tmp_path / "model.pth").write_text("")
+    with pytest.raises(UserError, match=r"end in \.onnx or \.pt2"):
+        load(tmp_path / "model.pth")
+
+
+def build(library: str, config: dict[str, Any]) -> nn.Module:
+    from mmengine.registry import MODELS, DefaultScope
+
+    pytest.importorskip(f"{library}.models", reason=f"needs {library}")
+    with DefaultScope.overwrite_default_scope(library):
+        return randomize(MODELS.build(config))
+
+
+@pytest.mark.slow
+def test_a_segmenter(tmp_path: Path) -> None:
+    head = dict(type="UPerHead", in_channels=[16, 32], in_index=[0, 1], pool_scales=(1, 2, 3, 6), channels=8)
+    model = build(
+        "mmseg",
+        dict(
+            type="EncoderDecoder",
+            data_preprocessor=dict(type="SegDataPreProcessor", mean=[1, 2, 3], std=[1, 1, 2], bgr_to_rgb=True),
+            backbone=BACKBONE,
+            decode_head={**head, "num_classes": 5, "norm_cfg": dict(type="BN"), "align_corners": False},
+            test_cfg=dict(mode="whole"),
+        ),
+    )
+    report = export(model, tmp_path / "segmenter.onnx")
+    assert report.error < 1e-4
+    exported = load(report.path)
+    assert exported.metadata["mean"] == [1, 2, 3] and exported.metadata["channel_order"] == "rgb"
+    assert exported(np.zeros((1, 3, 50, 70), np.float32))["logits"].shape == (1, 5, 50, 70)
+
+
+@pytest.mark.slow
+def test_a_classifier(tmp_path: Path) -> None:
+    head = dict(type="LinearClsHead", num_classes=7, in_channels=32)
+    backbone = {**BACKBONE, "out_indices": (1,)}
+    neck = dict(type="GlobalAveragePooling")
+    model = build("mmpretrain", dict(type="ImageClassifier", backbone=backbone, neck=neck, head=head))
+    report = export(model, tmp_path / "classifier.onnx")
+    assert report.error < 1e-4
+    scores = load(report.path)(np.zeros((2, 3, 33, 47), np.float32))["scores"]
+    np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_video_recogniser(tmp_path: Path) -> None:
+    pytest.importorskip("swinv2_dense.compat.mmaction_imports", reason="needs mmaction2")
+    video = dict(type="swinv2_dense.VideoSwinTransformerV2", window_size=(2, 4, 4), out_indices=1)
+    model = build(
+        "mmaction",
+        dict(
+            type="Recognizer3D",
+            backbone={**BACKBONE, **video},
+            cls_head=dict(type="I3DHead", in_channels=32, num_classes=6, spatial_type="avg"),
+        ),
+    )
+    assert export(model, tmp_path / "video.onnx", size=(48, 40), frames=4).error < 1e-4
+
+
+def detector(name: str) -> Any:
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(find_config(name)).model
+    cfg.backbone.arch = dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2])
+    cfg.backbone.update(window_size=4, init_cfg=None)
+    cfg.neck.in_channels = [8, 16, 32, 64]
+    cfg.test_cfg.rpn.update(nms_pre=60, max_per_img=30)
+    cfg.test_cfg.rcnn.update(max_per_img=10)
+    model = build("mmdet", cfg)
+    for name, p in model.named_parameters():
+        if p.ndim > 1 and any(part in name for part in ("fc_cls", "conv_logits", "rpn_cls")):
+            nn.init.normal_(p, std=0.3)  # scores apart from each other
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("mask_rcnn_swinv2_t", ".onnx"),
+        ("cascade_mask_rcnn_swinv2_t", ".pt2"),
+        ("htc_without_semantic_swinv2_t", ".onnx"),
+    ],
+)
+def test_a_detector_box_by_box(name: str, suffix: str, tmp_path: Path) -> None:
+    """Hard suppression and Soft-NMS, boxes by class and for all classes, masks of one head and of several."""
+    model = detector(name)
+    report = export(model, tmp_path / f"detector{suffix}", size=(96, 128))
+    assert report.error < 1e-4
+    outputs = load(report.path)(np.random.default_rng(0).standard_normal((3, 3, 96, 128)).astype(np.float32))
+    assert outputs["boxes"].shape == (3, 10, 4) and outputs["masks"].shape[:2] == (3, 10)
+    assert (outputs["labels"] >= 0).any()
+    if suffix == ".onnx":
+        import onnx
+
+        domains = {node.domain for node in onnx.load(report.path).graph.node}
+        assert domains <= {"", "ai.onnx"}  # standard operators alone
+        text = {p.key: p.value for p in onnx.load(report.path).metadata_props}["swinv2_dense"]
+        assert json.loads(text)["task"] == "detection"
+
+
+def test_detectors_need_a_size_and_a_known_form(tmp_path: Path) -> None:
+    model = detector("mask_rcnn_swinv2_t")
+    with pytest.raises(UserError, match="for one size of image only"):
+        export(model, tmp_path / "detector.onnx")
+    model.rpn_head.__class__ = type("Other", (type(model.rpn_head),), {})
+    with pytest.raises(UserError, match="it has a Other, known is RPNHead"):
+        export(model, tmp_path / "detector.onnx", size=(64, 64))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_box_that_differs_is_found() -> None:
+    from swinv2_dense.export.exporting import _detections_differ
+
+    wanted = dict(
+        boxes=np.array([[[0.0, 0, 10, 10], [0, 0, 20, 20], [0, 0, 0, 0]]]),
+        scores=np.array([[0.9, 0.9, 0]]),
+        labels=np.array([[1, 1, -1]]),
+    )
+    swapped = {name: value[:, [1, 0, 2]] for name, value in wanted.items()}
+    x = torch.zeros(1, 3, 100, 100)
+    assert _detections_differ(swapped, wanted, x) == 0
+    moved = {**wanted, "boxes": wanted["boxes"] + 1}
+    assert _detections_differ(moved, wanted, x) == pytest.approx(0.01)
+    other = {**wanted, "labels": np.array([[1, 2, -1]])}
+    with pytest.raises(UserError, match="no box of label 1"):
+        _detections_differ(other, wanted, x)
+    fewer = {**wanted, "labels": np.array([[1, -1, -1]])}
+    with pytest.raises(UserError, match="1 boxes instead of 2"):
+        _detections_differ(fewer, wanted, x)
