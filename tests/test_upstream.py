@@ -35,6 +35,7 @@ METHODS = {
 }
 # module:class.method -> attributes of self that it sets
 ATTRIBUTES = {
+    "argparse:_ActionsContainer.__init__": ["_actions", "_option_string_actions"],
     "mmengine.runner:Runner.__init__": [
         *("_has_loaded", "_load_from", "_randomness_cfg", "_resume", "_train_dataloader", "_val_dataloader")
     ],

@@ -7,7 +7,7 @@ default_hooks = dict(
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type="DistSamplerSeedHook"),
-    # Stops before the weights are spoilt; action="skip", max_skips=10 goes on without such an update.
+    # Stops before the weights are spoilt; action="skip", max_skips=10 leaves such an update out.
     nonfinite_loss=dict(type="swinv2_dense.NonFiniteLossHook"),
 )
 env_cfg = dict(

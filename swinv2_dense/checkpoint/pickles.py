@@ -89,7 +89,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 class _ClaimError(Exception):
-    """What a file claims and does not hold; the message goes on from the file's name."""
+    """What a file claims and does not hold; the message continues after the file's name."""
 
 
 def _check_archive(archive: zipfile.ZipFile, size: int) -> list[str]:

@@ -158,7 +158,7 @@ def _check_checkpoints(cfg: Config) -> None:
         if not candidates(cfg.work_dir):
             raise UserError(
                 f"--resume: {cfg.work_dir} holds no checkpoint to resume from: "
-                "leave --resume out to start anew, or name the checkpoint, --resume PATH"
+                "leave --resume out to start from scratch, or name the checkpoint, --resume PATH"
             )
     elif source:
         check_checkpoint(source, "--resume" if cfg.get("resume") else "load_from")

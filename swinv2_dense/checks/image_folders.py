@@ -50,7 +50,7 @@ def labels_of(names: Sequence[str], num_classes: int | None, where: str) -> Clas
         where: the folder that holds them, for messages.
 
     Raises:
-        UserError: the names do not tell the labels of a head of ``num_classes``.
+        UserError: the names do not give the labels of a head of ``num_classes``.
     """
     if not names:
         raise UserError(f"{where} holds no class folders: give a folder with one folder of images per class")

@@ -12,13 +12,15 @@ from PIL import Image, UnidentifiedImageError
 from swinv2_dense.checks.coco_file import MAX_PIXELS
 from swinv2_dense.checks.findings import Finding
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import shown
+from swinv2_dense.files import open_regular, shown
 
 __all__ = ["Header", "check_image", "read_header"]
 
 _ORIENTATION = 274  # EXIF's tag
 _TURNED = (5, 6, 7, 8)  # its values that exchange height and width
 _BITS_PER_SAMPLE = 258  # TIFF's tag
+_ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # which do not occur within compressed data
+_TAIL = 512  # bytes at the end of a file, shorter than any thumbnail with an end of its own
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Header:
 
 
 def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, pixels: bool = False) -> Header:
-    """Size and kind of an image, without decoding it.
+    """Size and kind of an image, without decoding it where its end is there.
 
     Args:
         max_pixels: a larger image is refused.
@@ -57,7 +59,7 @@ def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, p
             if image.height * image.width > max_pixels:
                 raise Image.DecompressionBombError
             header = Header((image.height, image.width), _is_turned(image), image.mode, _is_deep(image))
-            if pixels:
+            if pixels or not _has_its_end(path, image.format):
                 image.load()
             return header
     except Image.DecompressionBombError as error:
@@ -72,6 +74,19 @@ def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, p
         if isinstance(error, UserError):
             raise
         raise UserError(f"{name} cannot be decoded: it is truncated or no image; replace it") from error
+
+
+def _has_its_end(path: str | os.PathLike[str], kind: str | None) -> bool:
+    """Whether a JPEG or PNG closes as it should: OpenCV fills up a truncated one, without an error, in grey or black.
+
+    Data that a camera appended hide the end; such a file is decoded to find out. Other formats count as whole.
+    """
+    end = _ENDS.get(kind or "")
+    if end is None:
+        return True
+    with open_regular(path, "image") as file:
+        file.seek(max(os.fstat(file.fileno()).st_size - _TAIL, 0))
+        return end in file.read()
 
 
 def _is_turned(image: Image.Image) -> bool:

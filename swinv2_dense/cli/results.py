@@ -17,7 +17,7 @@ ROOT = CONFIGS.parent
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser("results", __doc__, ("", "--count --out results.md"))
-    parser.add_argument("--count", action="store_true", help="first count parameters and FLOPs anew, in the metafiles")
+    parser.add_argument("--count", action="store_true", help="first count parameters and FLOPs again, in the metafiles")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="default: docs/results.md")
     return parser.parse_args(argv)
 

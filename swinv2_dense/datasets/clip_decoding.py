@@ -114,7 +114,7 @@ class ClipReader:
         if len(set(known)) == len(times) and self._starts:
             self._times, self._starts = sorted(known), sorted(self._starts)
             return len(times)
-        return sum(1 for _ in self._decode(0))  # as in AVI files: only decoding tells
+        return sum(1 for _ in self._decode(0))  # as in AVI files: only decoding counts them
 
     def _by_time(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Decode from the key frame before each wanted frame on, or continue where that is nearer."""

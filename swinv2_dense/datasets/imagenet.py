@@ -28,7 +28,7 @@ class ClassFolderImages(BaseDataset):
         num_classes: of the model's head; None for as many as there are folders.
 
     Raises:
-        UserError: the names of the folders tell no labels of ``num_classes``, or a folder holds no images.
+        UserError: the names of the folders give no labels of ``num_classes``, or a folder holds no images.
     """
 
     def __init__(self, *, num_classes: int | None = None, data_root: str = "", data_prefix: str = "", **options: Any):

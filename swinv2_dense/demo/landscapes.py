@@ -2,7 +2,7 @@
 
 A sky over mountains, sea, grass and a road, with houses and trees that hide one another by their distance. Every
 image has its own light and every part its own colour, and these overlap between classes: texture, outline and place
-tell them apart. Balloons are no class. Everything follows from the random generator that is passed in.
+distinguish them. Balloons are no class. Everything follows from the random generator that is passed in.
 """
 
 from __future__ import annotations

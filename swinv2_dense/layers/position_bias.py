@@ -42,7 +42,7 @@ class BiasTable(nn.Module):
     Args:
         heads: attention heads.
         window: tokens per axis.
-        pretrained_window: kept for reports alone; the weight's shape tells its window.
+        pretrained_window: kept for reports alone; the shape of the weight gives its window.
     """
 
     def __init__(self, heads: int, window: tuple[int, ...], pretrained_window: tuple[int, ...]) -> None:

@@ -129,7 +129,7 @@ def activations(config: str | os.PathLike[str]) -> tuple[tuple[int, ...], int]:
 
 
 def recount(path: Path, root: Path, progress: Progress = silent) -> None:
-    """Count every model of a metafile anew and write the file; ``root`` is what its config paths are relative to."""
+    """Count every model of a metafile again and write the file; ``root`` is what its config paths are relative to."""
     content = read_metafile(path)
     for done, model in enumerate(content["Models"]):
         progress(f"counting {model['Name']}", done, len(content["Models"]))

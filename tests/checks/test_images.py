@@ -98,10 +98,12 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     assert [f.kind for f in check_image(tmp_path / "link.jpg", "link.jpg", (1, 1))] == ["missing file"]
 
 
-def test_an_image_cut_off_is_found_by_its_pixels(tmp_path: Path) -> None:
-    path = tmp_path / "a.jpg"
+@pytest.mark.parametrize(("suffix", "by_its_end"), [("jpg", True), ("png", True), ("bmp", False)])
+def test_an_image_cut_off_is_found_by_its_end_or_its_pixels(tmp_path: Path, suffix: str, by_its_end: bool) -> None:
+    path = tmp_path / f"a.{suffix}"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-500])
-    assert read_header(path).size == (64, 64)
+    if not by_its_end:
+        assert read_header(path).size == (64, 64)
     with pytest.raises(UserError, match="truncated"):
-        read_header(path, pixels=True)
+        read_header(path, pixels=not by_its_end)

@@ -61,3 +61,24 @@ def test_tiffs_of_more_bands_pass_where_they_are_loaded_whole(bands: int, tmp_pa
     if bands == 4:
         loaded = LoadImageFromFile(color_type="unchanged")({"img_path": path})
         assert loaded["img"].shape == (30, 40, 4)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+def test_a_truncated_image_with_a_sound_header_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
+    """OpenCV decodes a truncated JPEG without an error, the rest in grey."""
+    path = tmp_path / f"a.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(UserError, match=rf"a\.{suffix} cannot be decoded"):
+        CheckImage()({"img_path": str(path)})
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_what_a_camera_appends_to_a_whole_image_does_not_matter(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes() + b"motion" * 1000)
+    assert CheckImage()({"img_path": str(path)}) == {"img_path": str(path)}

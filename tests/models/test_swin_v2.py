@@ -268,7 +268,7 @@ def test_compiled_model_gives_the_same_features() -> None:
     ("kwargs", "message"),
     [
         (dict(arch="x"), "arch='x' is unknown"),
-        (dict(arch=dict(embed_dims=32, depths=[2], heads=[1])), "unknown key 'heads', did you mean 'num_heads'"),
+        (dict(arch=dict(embed_dims=32, depths=[2], heads=[1])), "unknown key 'heads': did you mean 'num_heads'"),
         (dict(arch=dict(embed_dims=32, depths=[2, 2])), "'num_heads' is missing"),
         (dict(arch=dict(embed_dims=32, depths=[2, 2], num_heads=[3, 6])), "does not divide"),
         (dict(window_size=0), "window_size=0: give"),

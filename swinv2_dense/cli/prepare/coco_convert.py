@@ -32,7 +32,7 @@ def convert_objects365(
     drop_missing: bool = False,
     progress: Progress = silent,
 ) -> list[str]:
-    """Write Objects365 v2's annotations anew, with every ``file_name`` relative to the folder that has the images.
+    """Write Objects365 v2's annotations again, with every ``file_name`` relative to the folder that has the images.
 
     They are published as ``images/v2/patch16/objects365_v2_00908726.jpg``, while the archives unpack to ``patch16/``;
     any layout is found, by the file's name. The three images that no archive holds are always left out.
@@ -78,7 +78,7 @@ def convert_objects365(
 
 
 def order_categories(annotations: Path, like: Path, out: Path) -> None:
-    """Write annotations anew, with their categories in the order of another file's, which is that of the labels.
+    """Write annotations again, with their categories in the order of another file's, which is that of the labels.
 
     Raises:
         UserError: a file cannot be read, ``out`` exists, or the files have different categories.
@@ -104,7 +104,7 @@ def write_semantic_maps(root: Path, split: str, *, progress: Progress = silent) 
     """
     folder = root / "stuffthingmaps" / split
     if folder.exists():
-        raise UserError(f"{folder} exists: remove it if it shall be made anew")
+        raise UserError(f"{folder} exists: remove it to have it made again")
     file = root / "annotations" / f"instances_{split}.json"
     content = read_coco(file)
     for category in content["categories"]:

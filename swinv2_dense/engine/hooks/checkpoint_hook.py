@@ -106,7 +106,7 @@ class SafeCheckpointHook(CheckpointHook):
         problem = self._write_step(runner, iteration, meta, interrupted=self.by_epoch)
         if problem:
             latest = self._latest(runner)
-            way = f"resume from {latest} by --resume" if latest else "start anew, as there is no checkpoint yet"
+            way = f"resume from {latest} by --resume" if latest else "start from scratch, as there is no checkpoint yet"
             raise UserError(f"SIGTERM: {problem}: make room in {self.out_dir}, then {way}")
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:

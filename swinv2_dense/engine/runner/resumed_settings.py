@@ -135,7 +135,7 @@ def following_config(runner: Any) -> Iterator[None]:
     loop = runner.train_loop
     if isinstance(loop, EpochBasedTrainLoop):
         length, into = len(loop.dataloader), loop.iter - loop.epoch * len(loop.dataloader)
-        if not 0 <= into < length:  # epochs have another length now: this one begins anew
+        if not 0 <= into < length:  # epochs have another length now: this one begins again
             loop._iter, into = loop.epoch * length, 0
         _replay(schedulers, loop.epoch, length, into)
     else:

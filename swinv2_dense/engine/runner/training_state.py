@@ -89,7 +89,7 @@ def choose(work_dir: str | os.PathLike[str]) -> Path:
         if others and not states:
             raise UserError(
                 f"--resume: the run that was started last in {work_dir} has no checkpoint yet: leave --resume out to "
-                f"start anew, or name a checkpoint of another run, --resume {max(others, key=_iteration).path}"
+                f"start from scratch, or name a checkpoint of another run, --resume {max(others, key=_iteration).path}"
             )
     for state in sorted(states, key=_iteration, reverse=True):
         try:
@@ -97,8 +97,8 @@ def choose(work_dir: str | os.PathLike[str]) -> Path:
         except UserError as error:
             _warn(f"{error}; the one before it is taken")
     raise UserError(
-        f"--resume: {work_dir} holds no whole checkpoint to resume from: leave --resume out to start anew, or name "
-        "the checkpoint, --resume PATH"
+        f"--resume: {work_dir} holds no whole checkpoint to resume from: leave --resume out to start from scratch, or "
+        "name the checkpoint, --resume PATH"
     )
 
 

@@ -140,7 +140,7 @@ def test_terminated_with_the_disk_full(tmp_path: Path, folder: Path, at: int) ->
     error = output.splitlines()[-1]
     assert error.startswith("error: SIGTERM: checkpoint ") and f"iter_{at}.pth could not be written" in error
     if at < INTERVAL:
-        assert error.endswith("start anew, as there is no checkpoint yet")
+        assert error.endswith("start from scratch, as there is no checkpoint yet")
         return
     assert error.endswith(f"resume from {terminated.work_dir / f'iter_{INTERVAL}.pth'} by --resume")
     terminated.go_on()
