@@ -36,6 +36,7 @@ _SECTIONS = {
         "export": "write a model as ONNX or as a program of torch.export",
     },
     "Look closer": {
+        "analyze": "what a trained model gets wrong: confusion matrix, classes, worst images",
         "checkpoint": "inspect a checkpoint of any publisher, or convert it",
         "amplitude": "draw how large the features are behind every block",
         "bench": "time our backbone beside those of other libraries",

@@ -260,7 +260,7 @@ class Classification(Result):
             image = np.concatenate(list(image[chosen]), axis=1)
         assert self.scores is not None
         lines = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
-        return _with_legend(np.ascontiguousarray(image), lines, [(40, 40, 40)] * len(lines))
+        return _with_legend(np.array(image), lines, [(40, 40, 40)] * len(lines))
 
 
 @dataclass

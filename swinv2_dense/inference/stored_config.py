@@ -114,13 +114,17 @@ def _registered(scope: str) -> set[str]:
     """
     from mmengine import registry as root
 
-    parents = (root.MODELS, root.TRANSFORMS, root.TASK_UTILS)
+    # Initialisers are mmengine's, and only named: a checkpoint's weights come from itself.
+    parents = (root.MODELS, root.TRANSFORMS, root.TASK_UTILS, root.WEIGHT_INITIALIZERS)
     for library in (scope, "swinv2_dense"):
         importlib.import_module(f"{library}.registry")
         for parent in parents:
             if library in parent.children:
                 parent.children[library].import_from_location()
     names = _operators() if scope == "mmdet" else set()
+    # mmpretrain's mixed images, of a registry without parent
+    augments = getattr(importlib.import_module(f"{scope}.registry"), "BATCH_AUGMENTS", None)
+    names |= set(augments.module_dict) if augments is not None else set()
     for parent in parents:
         names |= set(parent.module_dict) | {f"mmengine.{name}" for name in parent.module_dict}
         for child in [child for child in parent.children.values() if child.scope in _LIBRARIES]:

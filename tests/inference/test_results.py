@@ -92,3 +92,10 @@ def test_labels_and_scores() -> None:
     clip = Classification.of(probabilities, image=np.zeros((12, 20, 30, 3), np.uint8))
     assert clip.plot().shape == (20, 8 * 30, 3)
     assert clip.names[0] == "class 1"
+
+
+def test_drawing_leaves_the_image_as_it_is() -> None:
+    image = np.full((60, 80, 3), 90, np.uint8)
+    result = Classification.of(np.array([0.7, 0.3]), image=image)
+    assert (result.plot() != image).any()
+    assert (image == 90).all()

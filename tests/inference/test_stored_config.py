@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 
 from swinv2_dense import Predictor
-from swinv2_dense.config_files import config_names
+from swinv2_dense.config_files import config_names, find_config
 from swinv2_dense.errors import UserError
 from swinv2_dense.inference.stored_config import check_types, config_of, import_named
 from tests.inference.conftest import Run
@@ -91,3 +91,11 @@ def test_a_checkpoint_with_code_in_its_config(run_of: Callable[[str], Run], tmp_
         with pytest.raises(UserError, match=r"evil\.pth"):
             Predictor(path, device="cpu")
         assert not ran.exists()
+
+
+def test_every_part_of_our_classifiers_may_be_named() -> None:
+    pytest.importorskip("mmpretrain", reason="classification needs the cls extra")
+    for name in [name for name in config_names() if name.startswith("imagenet/")]:
+        check_types(Config.fromfile(find_config(name)).model.to_dict(), "mmpretrain", "a.pth")
+    for kind in ("TruncNormal", "Constant", "Kaiming"):
+        check_types({"type": "ImageClassifier", "init_cfg": {"type": kind}}, "mmpretrain", "a.pth")

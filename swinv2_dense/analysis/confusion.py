@@ -1,0 +1,75 @@
+"""Predictions held against the truth: how often each class is taken for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swinv2_dense.inference.results import Classification, Detections, Result, SegmentationMap
+
+__all__ = ["Counts", "count"]
+
+IGNORED = 255
+
+
+@dataclass
+class Counts:
+    """``matrix``: int64, (N + 1) x (N + 1), rows the true class, columns the predicted one; the last row and column are
+    'nothing', which only detection fills: objects not found, and findings that are no object. ``errors``: share of what
+    counts in the image that is wrong, 0 to 1."""
+
+    matrix: np.ndarray
+    errors: float
+
+
+def count(truth: Result, predicted: Result, classes: int, *, iou: float = 0.5) -> Counts:
+    """Count one image or clip: objects, pixels, or the image itself.
+
+    Args:
+        iou: from which overlap on a detection is an object, whatever its class. The surest detection takes first.
+    """
+    if isinstance(truth, Detections) and isinstance(predicted, Detections):
+        matrix = _detections(truth, predicted, classes, iou)
+    elif isinstance(truth, SegmentationMap) and isinstance(predicted, SegmentationMap):
+        known = truth.map != IGNORED
+        places = truth.map[known].astype(np.int64) * (classes + 1) + predicted.map[known].astype(np.int64)
+        matrix = np.bincount(places, minlength=(classes + 1) ** 2).reshape(classes + 1, classes + 1)
+    else:
+        assert isinstance(predicted, Classification)
+        matrix = np.zeros((classes + 1, classes + 1), np.int64)
+        matrix[truth.labels[0], predicted.labels[0]] = 1
+        true = float(predicted.probabilities[truth.labels[0]])
+        return Counts(matrix, 1 - true)  # the surer of something else, the worse
+    total = matrix.sum()
+    return Counts(matrix, 0.0 if not total else float(1 - np.trace(matrix) / total))
+
+
+def _detections(truth: Detections, predicted: Detections, classes: int, iou: float) -> np.ndarray:
+    matrix = np.zeros((classes + 1, classes + 1), np.int64)
+    assert truth.boxes is not None
+    assert predicted.boxes is not None
+    overlaps = _overlaps(predicted.boxes, truth.boxes)
+    free = np.ones(len(truth), bool)
+    for row, label in zip(overlaps, predicted.labels, strict=True):
+        fits = np.where(free & (row >= iou), row, -1.0)
+        # of several objects that overlap enough, one of its own class
+        fits[truth.labels == label] += (fits[truth.labels == label] > 0) * 1.0
+        best = int(fits.argmax()) if len(fits) else -1
+        if best >= 0 and fits[best] > 0:
+            free[best] = False
+            matrix[truth.labels[best], label] += 1
+        else:
+            matrix[classes, label] += 1
+    for label in truth.labels[free]:
+        matrix[label, classes] += 1
+    return matrix
+
+
+def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of each box of ``a`` with each of ``b``, x1 y1 x2 y2."""
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    sides = (np.minimum(a[:, None, 2:], b[None, :, 2:]) - top_left).clip(min=0)
+    shared = sides.prod(axis=-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=-1) for boxes in (a, b)]
+    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)

@@ -1,0 +1,136 @@
+"""What :mod:`swinv2_dense.analysis` writes: tables, a drawing of the confusion matrix, curves, and the worst images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from swinv2_dense.files import read_text, write_figure, write_image, write_text
+from swinv2_dense.inference.results import Result
+
+__all__ = ["class_table", "draw_confusion", "draw_curves", "read_scalars", "write_csv", "write_worst"]
+
+NOTHING = "(nothing)"
+_WRITTEN_IN = 25  # classes, up to which the numbers are written into the matrix
+_GAP = 8  # white pixels between truth and prediction
+# What is no curve of training: counters and times.
+_NO_CURVES = ("epoch", "iter", "step", "time", "data_time", "memory", "base_lr")
+
+
+def class_table(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """For each class: how many there are, how many are found, precision, recall, and intersection over union."""
+    rows = []
+    for index, name in enumerate(names):
+        true, claimed, right = matrix[index].sum(), matrix[:, index].sum(), matrix[index, index]
+        others = matrix[index].copy()
+        others[index] = 0
+        worst = int(others.argmax())
+        rows.append(
+            {
+                "class": name,
+                "true": int(true),
+                "predicted": int(claimed),
+                "right": int(right),
+                "precision": round(right / claimed, 4) if claimed else None,
+                "recall": round(right / true, 4) if true else None,
+                "IoU": round(right / (true + claimed - right), 4) if true + claimed else None,
+                "mostly taken for": [*names, NOTHING][worst] if others[worst] else "",
+            }
+        )
+    return rows
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
+    """Draw the matrix, every row as shares of the true class."""
+    from matplotlib.figure import Figure
+
+    labels = [*names, NOTHING] if matrix[-1].any() or matrix[:, -1].any() else list(names)
+    shown = matrix[: len(labels), : len(labels)].astype(float)
+    shares = shown / np.maximum(shown.sum(axis=1, keepdims=True), 1)
+    side = min(24.0, 3.5 + 0.45 * len(labels))
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.add_subplot()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="true", xticks=range(len(labels)), yticks=range(len(labels)))
+    axes.set_xticklabels(labels, rotation=90)
+    axes.set_yticklabels(labels)
+    if len(labels) <= _WRITTEN_IN:
+        for row, column in np.argwhere(shown > 0):
+            ink = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=ink, fontsize=8)
+    figure.colorbar(picture, label="share of the true class")
+    write_figure(path, figure, dpi=110)
+
+
+def read_scalars(run: Path) -> list[dict[str, Any]]:
+    """What a run logged, all its starts in a row; a resumed run's later start replaces steps that it repeats."""
+    kept: dict[tuple[bool, int], dict[str, Any]] = {}
+    for path in sorted(run.glob("*/vis_data/scalars.json")):
+        for line in read_text(path).splitlines():
+            row = json.loads(line)
+            kept["loss" in row, int(row.get("step", 0))] = row
+    return [row for _, row in sorted(kept.items(), key=lambda item: (item[0][1], not item[0][0]))]
+
+
+def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> bool:
+    """Draw losses and metrics over the steps; False where nothing was logged."""
+    from matplotlib.figure import Figure
+
+    curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        for key, value in row.items():
+            if key not in _NO_CURVES and isinstance(value, (int, float)) and np.isfinite(value):
+                # metrics are logged by epoch: they stand where the training was
+                step = (
+                    row["step"] if "loss" in row else max((r["step"] for r in rows[:place] if "loss" in r), default=0)
+                )
+                curves[key].append((float(step), float(value)))
+    losses = [name for name in curves if name.startswith("loss") or name.endswith("_loss")]
+    others = [n for n in curves if n not in losses and ("/" in n or n in ("mIoU", "mAcc", "aAcc"))]
+    overall = [name for name in others if "precision" not in name] or others
+    parts = [(title, chosen) for title, chosen in (("loss", losses), ("metric", overall)) if chosen]
+    if not parts:
+        return False
+    figure = Figure(figsize=(6 * len(parts), 4.5), layout="constrained")
+    for axes, (title, chosen) in zip(np.ravel(figure.subplots(1, len(parts))), parts, strict=True):
+        for name in chosen:
+            axes.plot(*zip(*curves[name], strict=True), marker="." if len(curves[name]) < 30 else None, label=name)
+        axes.set(xlabel="step", title=title)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="x-small")
+    write_figure(path, figure, dpi=110)
+    return True
+
+
+def write_worst(cases: Iterable[tuple[float, Result, Result]], folder: Path) -> list[Path]:
+    """Draw each truth beside its prediction, the worst first: ``01_NAME.jpg`` and so on."""
+    written = []
+    for number, (_, truth, predicted) in enumerate(cases, start=1):
+        left, right = replace(truth, image=predicted.image).plot(), predicted.plot()
+        gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)
+        sheet = np.concatenate([left, gap, right], axis=1)
+        for text, x in (("truth", 6), ("prediction", left.shape[1] + _GAP + 6)):
+            for thickness, ink in ((3, (0, 0, 0)), (1, (255, 255, 255))):
+                place = (x, sheet.shape[0] - 6)
+                cv2.putText(sheet, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, thickness, cv2.LINE_AA)
+        path = folder / f"{number:02}_{Path(truth.source).stem}.jpg"
+        write_image(path, sheet)
+        written.append(path)
+    return written

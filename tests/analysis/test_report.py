@@ -1,0 +1,61 @@
+"""Tables, curves and drawings say what the counts say."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from swinv2_dense.analysis.report import (
+    class_table,
+    draw_confusion,
+    draw_curves,
+    read_scalars,
+    write_csv,
+    write_worst,
+)
+from swinv2_dense.inference.results import Classification
+
+MATRIX = np.array([[6, 2, 1], [0, 3, 0], [1, 0, 0]])
+
+
+def test_table(tmp_path: Path) -> None:
+    cat, dog = class_table(MATRIX, ["cat", "dog"])
+    assert (cat["true"], cat["predicted"], cat["right"], cat["mostly taken for"]) == (9, 7, 6, "dog")
+    assert (cat["precision"], cat["recall"], cat["IoU"]) == (round(6 / 7, 4), round(6 / 9, 4), 0.6)
+    assert dog["mostly taken for"] == ""
+    (none,) = class_table(np.zeros((2, 2), int), ["never"])
+    assert (none["precision"], none["recall"], none["IoU"]) == (None, None, None)
+    write_csv(tmp_path / "a.csv", [cat, dog])
+    with (tmp_path / "a.csv").open() as file:
+        assert [row["class"] for row in csv.DictReader(file)] == ["cat", "dog"]
+
+
+def test_drawings(tmp_path: Path) -> None:
+    draw_confusion(MATRIX, ["cat", "dog"], tmp_path / "confusion.png")
+    assert cv2.imread(str(tmp_path / "confusion.png")).std() > 1
+    truth = Classification(np.zeros((0, 0, 3), np.uint8), "x/photo.jpg", labels=np.array([0]), scores=np.ones(1))
+    predicted = Classification.of(np.array([0.2, 0.8]), image=np.full((50, 70, 3), 99, np.uint8))
+    (path,) = write_worst([(0.8, truth, predicted)], tmp_path)
+    assert path.name == "01_photo.jpg"
+    assert cv2.imread(str(path)).shape == (50, 148, 3)
+
+
+def log(run: Path, start: str, rows: list[dict[str, float]]) -> None:
+    place = run / start / "vis_data"
+    place.mkdir(parents=True)
+    (place / "scalars.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_scalars_of_a_resumed_run(tmp_path: Path) -> None:
+    log(tmp_path, "1", [{"loss": 3.0, "step": 1}, {"loss": 2.0, "step": 2}, {"coco/bbox_mAP": 0.1, "step": 1}])
+    log(tmp_path, "2", [{"loss": 1.5, "step": 2}, {"loss": 1.0, "step": 3}, {"coco/bbox_mAP": 0.3, "step": 2}])
+    rows = read_scalars(tmp_path)
+    assert [row["loss"] for row in rows if "loss" in row] == [3.0, 1.5, 1.0]
+    assert [row["coco/bbox_mAP"] for row in rows if "loss" not in row] == [0.1, 0.3]
+    assert draw_curves(rows, tmp_path / "curves.png")
+    assert cv2.imread(str(tmp_path / "curves.png")).std() > 1
+    assert not draw_curves([], tmp_path / "none.png")
