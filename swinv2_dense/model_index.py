@@ -10,7 +10,7 @@ from typing import Any
 from swinv2_dense.config_files import CONFIGS, config_names
 from swinv2_dense.errors import UserError
 
-__all__ = ["Model", "alias_of", "models", "read_metafile"]
+__all__ = ["Model", "alias_of", "models", "read_metafile", "released_weights"]
 
 # Folder of configs -> what its models do.
 _TASKS = {
@@ -64,6 +64,12 @@ def models(pattern: str = "") -> list[Model]:
 def alias_of(name: str) -> Model | None:
     """The model that is called ``name`` elsewhere; None where none is."""
     return next((model for model in models(name) if name in model.aliases), None)
+
+
+def released_weights(config: str | Path | None) -> str | None:
+    """Address of the weights that the authors released for one of our configs; None where they did not."""
+    path = None if config is None else Path(config).resolve()
+    return next((entry.get("Weights") for file, entry in _metafiles().items() if file.resolve() == path), None)
 
 
 def _matches(name: str, pattern: str) -> bool:

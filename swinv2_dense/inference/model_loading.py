@@ -13,7 +13,7 @@ from swinv2_dense import extras
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
-from swinv2_dense.model_index import models
+from swinv2_dense.model_index import models, released_weights
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -53,8 +53,9 @@ def get_model(
 
     Args:
         model: name or path of a config (:func:`list_models`), or a config.
-        pretrained: a checkpoint, as :func:`swinv2_dense.checkpoint.load_pretrained` takes it; or True for the one that
-            the config names in ``load_from``. Heads that it lacks stay as initialised, as the log says.
+        pretrained: a checkpoint, as :func:`swinv2_dense.checkpoint.load_pretrained` takes it; or True for the authors'
+            released file, or the one that the config names in ``load_from``. Heads that it lacks stay as initialised,
+            as the log says.
         device: such as ``cuda:0`` (default: a GPU where there is one).
 
     Returns:
@@ -64,7 +65,9 @@ def get_model(
         UserError: no such config, its library does not import, no such checkpoint or one that does not fit.
     """
     cfg = _read_config(model)
-    source = cfg.get("load_from") if pretrained is True else pretrained or None
+    source = None if isinstance(pretrained, bool) else pretrained
+    if pretrained is True:
+        source = released_weights(cfg.filename) or cfg.get("load_from")
     if pretrained is True and not source:
         raise UserError(
             "pretrained=True: nobody has released weights of this model; give a checkpoint, pretrained=PATH "
@@ -243,6 +246,10 @@ def _names(meta: Any, cfg: Config, scope: str) -> tuple[list[str], list[Any]]:
     if not isinstance(meta.get("classes"), (list, tuple)):
         dataset = (cfg.get("test_dataloader") or cfg.get("train_dataloader") or {}).get("dataset", {})
         meta = {**_data_set_s(str(dataset.get("type", "")), scope), **(dataset.get("metainfo") or {})}
+        if dataset.get("type") == "swinv2_dense.ClassFolderImages" and dataset.get("num_classes") == 1000:
+            from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+
+            meta.setdefault("classes", list(IMAGENET_CATEGORIES))
     classes = meta.get("classes")
     if isinstance(classes, str) and Path(classes).is_file():  # a file with a name per line, as video configs have
         classes = Path(classes).read_text(encoding="utf-8").splitlines()
