@@ -80,13 +80,16 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
 
 
 def read_scalars(run: Path) -> list[dict[str, Any]]:
-    """What a run logged, all its starts in a row; a resumed run's later start replaces steps that it repeats."""
-    kept: dict[tuple[bool, int], dict[str, Any]] = {}
+    """What a run logged, in order; a resumed run's later start replaces what it repeats of an earlier one."""
+    rows: list[dict[str, Any]] = []
     for path in sorted(run.glob("*/vis_data/scalars.json")):
-        for line in read_text(path).splitlines():
-            row = json.loads(line)
-            kept["loss" in row, int(row.get("step", 0))] = row
-    return [row for _, row in sorted(kept.items(), key=lambda item: (item[0][1], not item[0][0]))]
+        new = [json.loads(line) for line in read_text(path).splitlines()]
+        first = next((row["step"] for row in new if "loss" in row), None)
+        if first is not None:
+            again = (place for place, row in enumerate(rows) if "loss" in row and row["step"] >= first)
+            rows = rows[: next(again, len(rows))]
+        rows += new
+    return rows
 
 
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> bool:
@@ -96,7 +99,8 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> bool:
     curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for place, row in enumerate(rows):
         for key, value in row.items():
-            if key not in _NO_CURVES and isinstance(value, (int, float)) and np.isfinite(value):
+            nothing = "/" in key and value == -1  # COCO's for sizes that no object has
+            if key not in _NO_CURVES and isinstance(value, (int, float)) and np.isfinite(value) and not nothing:
                 # metrics are logged by epoch: they stand where the training was
                 step = (
                     row["step"] if "loss" in row else max((r["step"] for r in rows[:place] if "loss" in r), default=0)

@@ -13,6 +13,7 @@ from swinv2_dense.analysis.report import (
     class_table,
     draw_confusion,
     draw_curves,
+    metric_step,
     read_scalars,
     write_csv,
     write_worst,
@@ -51,11 +52,13 @@ def log(run: Path, start: str, rows: list[dict[str, float]]) -> None:
 
 
 def test_scalars_of_a_resumed_run(tmp_path: Path) -> None:
-    log(tmp_path, "1", [{"loss": 3.0, "step": 1}, {"loss": 2.0, "step": 2}, {"coco/bbox_mAP": 0.1, "step": 1}])
-    log(tmp_path, "2", [{"loss": 1.5, "step": 2}, {"loss": 1.0, "step": 3}, {"coco/bbox_mAP": 0.3, "step": 2}])
+    first, second, third = ({"coco/bbox_mAP": score, "step": epoch} for epoch, score in ((1, 0.1), (2, 0.2), (2, 0.3)))
+    log(tmp_path, "1", [{"loss": 3.0, "step": 10}, first, {"loss": 2.0, "step": 20}, second])
+    log(tmp_path, "2", [{"loss": 1.5, "step": 20}, third, {"loss": 1.0, "step": 30}])
     rows = read_scalars(tmp_path)
     assert [row["loss"] for row in rows if "loss" in row] == [3.0, 1.5, 1.0]
     assert [row["coco/bbox_mAP"] for row in rows if "loss" not in row] == [0.1, 0.3]
+    assert [metric_step(rows, place) for place, row in enumerate(rows) if "loss" not in row] == [10, 20]
     assert draw_curves(rows, tmp_path / "curves.png")
     assert cv2.imread(str(tmp_path / "curves.png")).std() > 1
     assert not draw_curves([], tmp_path / "none.png")
