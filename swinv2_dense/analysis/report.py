@@ -17,7 +17,7 @@ import numpy as np
 from swinv2_dense.files import read_text, write_figure, write_image, write_text
 from swinv2_dense.inference.results import Result
 
-__all__ = ["class_table", "draw_confusion", "draw_curves", "read_scalars", "write_csv", "write_worst"]
+__all__ = ["class_table", "draw_confusion", "draw_curves", "metric_step", "read_scalars", "write_csv", "write_worst"]
 
 NOTHING = "(nothing)"
 _WRITTEN_IN = 25  # classes, up to which the numbers are written into the matrix
@@ -92,6 +92,11 @@ def read_scalars(run: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def metric_step(rows: Sequence[dict[str, Any]], place: int) -> int:
+    """Where the training was when ``rows[place]`` was logged: metrics are counted by epoch."""
+    return next((int(row["step"]) for row in reversed(rows[:place]) if "loss" in row), 0)
+
+
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> bool:
     """Draw losses and metrics over the steps; False where nothing was logged."""
     from matplotlib.figure import Figure
@@ -101,10 +106,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> bool:
         for key, value in row.items():
             nothing = "/" in key and value == -1  # COCO's for sizes that no object has
             if key not in _NO_CURVES and isinstance(value, (int, float)) and np.isfinite(value) and not nothing:
-                # metrics are logged by epoch: they stand where the training was
-                step = (
-                    row["step"] if "loss" in row else max((r["step"] for r in rows[:place] if "loss" in r), default=0)
-                )
+                step = row["step"] if "loss" in row else metric_step(rows, place)
                 curves[key].append((float(step), float(value)))
     losses = [name for name in curves if name.startswith("loss") or name.endswith("_loss")]
     others = [n for n in curves if n not in losses and ("/" in n or n in ("mIoU", "mAcc", "aAcc"))]

@@ -37,4 +37,4 @@ def _browse(args: argparse.Namespace) -> None:
     folder = Path(cfg.work_dir, "browse")
     with bars() as progress:
         written = browse(cfg, folder, args.number, only=args.only, seed=args.seed, progress=progress)
-    print(f"wrote {len(written)} images to {folder}: left as loaded, right as trained on")
+    print(f"wrote {len(written)} images to {folder}: left (clips: above) as loaded, right (below) as trained on")

@@ -18,13 +18,17 @@ from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.dataset import leaf_datasets
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_image
+from swinv2_dense.inference.model_loading import TASKS
+from swinv2_dense.inference.results import Classification
 from swinv2_dense.progress import Progress, silent
 from swinv2_dense.visualization.image_names import displayed, relative_name
 
 __all__ = ["browse"]
 
+_LOADING_CLIPS = ("OpenClip", "SampleFrames", "DecodeClip")
 _TALLEST = 900  # pixels; larger images are shown smaller
 _ATTEMPTS = 10  # as a random crop without objects gives nothing to train on
+_STRIP = 1600  # pixels: width of a strip of frames
 _GAP = 8  # white pixels between the two images
 
 
@@ -39,7 +43,8 @@ def browse(
 ) -> list[Path]:
     """Write before-and-after images of ``number`` training samples, evenly spread over the data.
 
-    For configs of mmdet and mmseg, with their own visualizer. A detector's semantic maps are not painted.
+    Objects and maps by the visualizer of mmdet and mmseg; images and clips of a class with its name, of a clip eight
+    frames. A detector's semantic maps are not painted.
 
     Args:
         folder: where ``NAME.jpg`` of every image ``NAME``, in its subfolder, goes.
@@ -48,26 +53,30 @@ def browse(
     Raises:
         UserError: a mistake in the config or the data, as in training; or ``only`` names what the pipeline lacks.
     """
-    if cfg.get("default_scope") not in ("mmdet", "mmseg") or "train_dataloader" not in cfg:
-        raise UserError("browsing needs a config of mmdet or mmseg (default_scope) with a train_dataloader")
+    if cfg.get("default_scope") not in TASKS or "train_dataloader" not in cfg:
+        raise UserError(f"browsing needs a train_dataloader, and default_scope to be one of {', '.join(TASKS)}")
     preflight.check(cfg, ("train",))
     init_default_scope(cfg.default_scope)
     data = next(dataset for _, dataset in leaf_datasets(cfg.train_dataloader.dataset, "train_dataloader.dataset"))
-    loading = [step for step in data.pipeline if _name(step).startswith("Load")]
+    loading = [step for step in data.pipeline if _name(step).startswith("Load") or _name(step) in _LOADING_CLIPS]
+    packing = [step for step in data.pipeline if _name(step) == "FormatShape"] + [data.pipeline[-1]]
     known = [_name(step) for step in data.pipeline]
     if unknown := [name for name in only if name not in known]:
         raise UserError(f"--only {unknown[0]}: the training pipeline has {', '.join(known)}")
-    chosen = [*loading, *(s for s in data.pipeline if _name(s) in only), data.pipeline[-1]] if only else data.pipeline
-    before, after = Compose([*loading, data.pipeline[-1]]), Compose(chosen)
+    chosen = [*loading, *(s for s in data.pipeline if _name(s) in only), *packing] if only else data.pipeline
+    before, after = Compose([*loading, *packing]), Compose(chosen)
     dataset = DATASETS.build(data)
-    visualizer = VISUALIZERS.build({**cfg.visualizer, "vis_backends": None, "name": "browse"})
-    visualizer.dataset_meta = dataset.metainfo
+    visualizer = None
+    if cfg.default_scope in ("mmdet", "mmseg"):
+        visualizer = VISUALIZERS.build({**cfg.visualizer, "vis_backends": None, "name": "browse"})
+        visualizer.dataset_meta = dataset.metainfo
     set_random_seed(seed)
     written = []
     for done, index in enumerate(np.unique(np.linspace(0, len(dataset) - 1, number).round().astype(int)), start=1):
         info = dataset.get_data_info(int(index))
         pair = [_draw(visualizer, pipeline, dataset, int(index)) for pipeline in (before, after)]
-        written.append(_write(folder / relative_name(info["img_path"], dataset, ".jpg"), pair))
+        path = info["img_path"] if "img_path" in info else info["filename"]
+        written.append(_write(folder / relative_name(path, dataset, ".jpg"), pair, stacked=visualizer is None))
         progress("drawing", done, number)
     return written
 
@@ -81,6 +90,8 @@ def _draw(visualizer: Any, pipeline: Compose, dataset: Any, index: int) -> np.nd
     data = next(filter(None, _attempts(pipeline, dataset, index)), None)
     if data is None:
         return np.full((64, 64, 3), 255, np.uint8)
+    if visualizer is None:
+        return _draw_class(data, dataset.metainfo.get("classes") or ())
     image = data["inputs"].permute(1, 2, 0).numpy()
     # Training gets BGR, the visualizer takes RGB; other bands than colours have no such order.
     image = displayed(image[..., ::-1] if image.shape[-1] == 3 else image)
@@ -94,13 +105,29 @@ def _draw(visualizer: Any, pipeline: Compose, dataset: Any, index: int) -> np.nd
     return visualizer.get_image()[..., ::-1]
 
 
+def _draw_class(data: dict[str, Any], classes: Sequence[str]) -> np.ndarray:
+    """An image (C x H x W, BGR) or a clip (views x C x T x H x W, RGB) with the name of its class."""
+    inputs, sample = data["inputs"].numpy(), data["data_samples"]
+    label = sample.get("gt_label")
+    image = inputs[0].transpose(1, 2, 3, 0)[..., ::-1] if inputs.ndim == 5 else inputs.transpose(1, 2, 0)
+    labels = np.zeros(0, np.int64) if label is None else label.numpy().reshape(-1)
+    image = np.ascontiguousarray(image.astype(np.uint8))
+    return Classification(image, classes=classes, labels=labels, scores=np.ones(len(labels))).plot()
+
+
 def _attempts(pipeline: Compose, dataset: Any, index: int) -> Iterator[dict[str, Any] | None]:
     for _ in range(_ATTEMPTS):
         yield pipeline(dataset.get_data_info(index))
 
 
-def _write(path: Path, images: Sequence[np.ndarray]) -> Path:
-    """Write the images side by side."""
+def _write(path: Path, images: Sequence[np.ndarray], stacked: bool = False) -> Path:
+    """Write the images side by side; if ``stacked``, strips of frames one above the other."""
+    if stacked and images[0].shape[1] > 3 * images[0].shape[0]:
+        heights = [round(image.shape[0] * _STRIP / image.shape[1]) for image in images]
+        strips = [cv2.resize(image, (_STRIP, height)) for image, height in zip(images, heights, strict=True)]
+        gap = np.full((_GAP, _STRIP, 3), 255, np.uint8)
+        write_image(path, np.concatenate([strips[0], gap, strips[1]]))
+        return path
     shrunk = []
     for image in images:
         factor = min(1.0, _TALLEST / max(image.shape[:2]))

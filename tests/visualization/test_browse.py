@@ -12,9 +12,13 @@ pytest.importorskip("mmdet", reason="needs the det extra")
 
 from mmengine.config import Config
 
+from swinv2_dense.demo.motion_clips import write_motion_clips
 from swinv2_dense.demo.shapes_coco import write_shapes_coco
 from swinv2_dense.errors import UserError
+from swinv2_dense.own_data import Choices, use_own_data
 from swinv2_dense.visualization.browse import browse
+from tests.own_data.makers import class_folders
+from tests.tiny import REPOSITORY
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo" / "htc_swinv2_demo.py"
 
@@ -84,6 +88,31 @@ def test_a_pipeline_that_gives_nothing_shows_an_empty_picture(cfg: Config, root:
 def test_mistakes_are_named(cfg: Config, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--only InstaBost: the training pipeline has LoadImageFromFile, "):
         browse(cfg, tmp_path, 1, only=["InstaBost"])
-    cfg.default_scope = "mmaction"
-    with pytest.raises(UserError, match="browsing needs a config of mmdet or mmseg"):
+    cfg.default_scope = "mmrotate"
+    with pytest.raises(UserError, match="browsing needs a train_dataloader, and default_scope to be one of mmdet"):
         browse(cfg, tmp_path, 1)
+
+
+def test_images_of_a_class(tmp_path: Path, clean_run: None) -> None:
+    pytest.importorskip("mmpretrain", reason="classification needs the cls extra")
+    data = class_folders(tmp_path / "data", {"ant": 2, "bee": 2})
+    cfg = Config.fromfile(REPOSITORY / "configs/imagenet/swinv2_t_w8_256.py")
+    cfg.work_dir = str(tmp_path / "w")
+    cfg, _ = use_own_data(cfg, data, Choices(image_size=32))
+    written = browse(cfg, tmp_path / "out", 2)
+    assert [path.parent.name for path in written] == ["ant", "bee"]
+    before, after = halves(written[0], 60)
+    assert before.shape == (40, 60, 3)
+    assert after.shape[1] == 32
+
+
+def test_clips_are_strips_of_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_run: None) -> None:
+    pytest.importorskip("mmaction", reason="clips need the video extra")
+    write_motion_clips(tmp_path / "data", train=7, val=7)
+    monkeypatch.setenv("MOTION_ROOT", str(tmp_path / "data"))
+    cfg = Config.fromfile(REPOSITORY / "configs/demo/video_swinv2_demo.py")
+    cfg.work_dir = str(tmp_path / "w")
+    (path,) = browse(cfg, tmp_path / "out", 1)
+    strip = cv2.imread(str(path))
+    assert strip.shape[1] == 1600
+    assert strip[:200].std() > 5
