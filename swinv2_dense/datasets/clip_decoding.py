@@ -43,6 +43,9 @@ class ClipReader:
 
     def __init__(self, source: str | bytes, threads: int = 1) -> None:
         self._source, self._threads = source, threads
+        # Not PyAV's own, which lives as long as its thread: in a process forked later its pool of threads would be gone,
+        # and the first frame would wait for it for ever.
+        self._converter = av.video.reformatter.VideoReformatter()
         self._open()
         # Places in time, in the stream's time base: of every frame, and of frames from which decoding can start.
         self._times: list[int] = []
@@ -134,13 +137,13 @@ class ClipReader:
             if frame is None or frame.pts != time:
                 return
             now = time
-            yield place, _image(frame)
+            yield place, self._image(frame)
 
     def _by_count(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         places = set(wanted)
         for place, frame in enumerate(self._decode(None)):
             if place in places:
-                yield place, _image(frame)
+                yield place, self._image(frame)
             if place >= wanted[-1]:
                 return
 
@@ -165,11 +168,10 @@ class ClipReader:
                 raise ValueError("damaged")
             yield frame
 
-
-def _image(frame: Any) -> np.ndarray:
-    image = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    def _image(self, frame: Any) -> np.ndarray:
+        image = self._converter.reformat(frame, format="rgb24", threads=self._threads).to_ndarray()
+        turns = round(frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 @TRANSFORMS.register_module()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +114,26 @@ def test_a_title_that_is_not_utf8_does_no_harm(clip: Path, tmp_path: Path) -> No
     assert b"title of the clip" in raw
     path.write_bytes(raw.replace(b"title of the clip", b"title of \xff\xfe clip"[:17].ljust(17)))
     assert len(ClipReader(str(path))) == FRAMES
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_process_forked_after_reading_reads_as_well(tmp_path: Path, threads: int) -> None:
+    """As a data loader's workers do, after a batch was tried in the parent. Large frames are converted on threads."""
+    path = tmp_path / "large.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.full((480, 640, 3), 99, np.uint8), format="rgb24")
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            container.mux(packet)
+    ClipReader(str(path), threads).read([0])
+    child = multiprocessing.get_context("fork").Process(target=lambda: ClipReader(str(path), threads).read([0]))
+    child.start()
+    child.join(60)
+    hangs = child.is_alive()
+    child.kill()
+    assert not hangs
+    assert child.exitcode == 0
 
 
 def test_transforms(clip: Path) -> None:
