@@ -43,8 +43,8 @@ class ClipReader:
 
     def __init__(self, source: str | bytes, threads: int = 1) -> None:
         self._source, self._threads = source, threads
-        # Not PyAV's own, which lives as long as its thread: in a process forked later its pool of threads would be gone,
-        # and the first frame would wait for it for ever.
+        # Not PyAV's own, which lives as long as its thread: a process forked later would lack its pool of threads,
+        # and its first frame would wait for them for ever.
         self._converter = av.video.reformatter.VideoReformatter()
         self._open()
         # Places in time, in the stream's time base: of every frame, and of frames from which decoding can start.
