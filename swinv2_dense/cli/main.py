@@ -57,6 +57,7 @@ Start here:
   swinv2 predict CHECKPOINT street.jpg       what a trained model finds in an image
   swinv2 models htc                          which models there are
   swinv2 train htc_swinv2_t --fast-dev-run   one iteration of everything, to find mistakes
+  swinv2 train faster_rcnn_swinv2_t_640 --data my_boxes     on your own data: COCO, YOLO, VOC
 """
 _END = """\
 A model is given by its name (htc_swinv2_t, coco/htc_swinv2_t) or by the path of a config file."""
