@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ def export(
     if size is None and not what.any_size:
         raise UserError(f"a {type(model).__name__} can be exported for one size of image only: give it (--size H W)")
     notes = {**_notes(model, what, size, half), **(metadata or {})}
-    inputs = _inputs(what, size, frames)
+    inputs = _inputs(model, what, size, frames)
     with torch.no_grad():
         expected = [what.reference(x) for x in inputs]
     module = _Half(what.module) if half else what.module
@@ -133,13 +133,25 @@ def _notes(model: nn.Module, what: Exportable, size: Sequence[int] | None, half:
     return notes
 
 
-def _inputs(what: Exportable, size: Sequence[int] | None, frames: int) -> list[Tensor]:
+def _inputs(model: nn.Module, what: Exportable, size: Sequence[int] | None, frames: int) -> list[Tensor]:
     """What is traced with, and then all that the file is checked with: two batches of three sizes."""
     generator = torch.Generator().manual_seed(0)
-    # sizes that are, and are not, multiples of patches and windows, one of them smaller than most windows' maps
-    sizes = [(168, 232), (256, 256), (70, 125)] if size is None else [tuple(size)]
+    # several windows in every stage, and one in the late ones; multiples of patches and windows, and not
+    sizes = [_many_windows(model), (256, 256), (70, 125)] if size is None else [tuple(size)]
     clip = (frames,) if len(what.axes) == 3 else ()
     return [torch.randn(batch, 3, *clip, *s, generator=generator) for s in sizes for batch in (2, 1)]
+
+
+def _many_windows(model: nn.Module) -> tuple[int, int]:
+    """A size whose maps are longer than the window in every stage, along both axes. Tracing takes a number that is one,
+    such as that of windows, for a constant, and two that are equal for the same."""
+    backbone: Any = model if hasattr(model, "set_pretrained_window_size") else cast(Any, model).backbone
+    sides = []
+    for axis in (-2, -1):
+        strides = [backbone.patch_size[axis] * 2**stage for stage in range(len(backbone.window_size))]
+        longest = max(stride * window[axis] for stride, window in zip(strides, backbone.window_size, strict=True))
+        sides.append(longest + (1 - 2 * axis) // 2 * strides[-1] + 5)
+    return sides[0], sides[1]
 
 
 def _program(module: nn.Module, x: Tensor, size: Sequence[int] | None) -> torch.export.ExportedProgram:
