@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import sympy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -159,7 +160,12 @@ def _program(module: nn.Module, x: Tensor, size: Sequence[int] | None) -> torch.
     if size is None:
         axes |= {x.ndim - 2: torch.export.Dim.DYNAMIC, x.ndim - 1: torch.export.Dim.DYNAMIC}
     with torch.no_grad(), _quiet():
-        return torch.export.export(module, (x,), dynamic_shapes=(axes,))
+        program = torch.export.export(module, (x,), dynamic_shapes=(axes,))
+    # The traced sizes have several windows in every stage, and torch writes down that all sizes must. What the program
+    # computes holds for one window as well, as the check of small images shows.
+    for symbol, limits in list(program.range_constraints.items()):
+        program.range_constraints[symbol] = type(limits)(sympy.Integer(1), limits.upper)
+    return program
 
 
 def _write(program: torch.export.ExportedProgram, what: Exportable, path: Path, notes: Mapping[str, Any]) -> None:
