@@ -73,7 +73,13 @@ def largest_batch(cfg: Config, *, least: int = 1, most: int = _MOST) -> int:
 
 
 def warning(cfg: Config) -> str | None:
-    """A line where the training will take more than the free memory, with what would make it fit; else None."""
+    """A line where the training will take more than the free memory, with what would make it fit; else None.
+
+    None too where several processes share the training by a strategy, which ``swinv2 plan`` is asked about.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", 1)))
+    if processes > 1 and cfg.get("strategy"):
+        return None
     free = free_memory()
     if free is None:
         return None

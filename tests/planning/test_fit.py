@@ -55,3 +55,7 @@ def test_warning_and_batch(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None
     assert "0.5 GiB free" in line
     assert "with_cp=True" in line
     assert "batch_size=1" in line
+    cfg.strategy = {"type": "swinv2_dense.FSDP"}
+    assert warning(cfg) == line  # a single process shares nothing
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert warning(cfg) is None
