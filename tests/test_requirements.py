@@ -80,7 +80,7 @@ def test_every_extra_is_in_the_metadata_and_all_is_all_tasks() -> None:
     text = (ROOT / "setup.cfg").read_text().partition("[options.extras_require]")[2].partition("\n\n")[0]
     extras = {name.strip(): value for name, _, value in (line.partition("=") for line in text.strip().splitlines())}
     tasks = {"det", "seg", "video", "cls"}
-    assert set(extras) == tasks | {"export", "all", "web", "tensorboard", "deepspeed", "test", "docs"}
+    assert set(extras) == tasks | {"export", "all", "tensorboard", "deepspeed", "test", "docs"}
     assert [name for name in ("det", "seg", "video", "cls", "export") if f"/{name}.txt" not in extras["all"]] == []
 
 
