@@ -61,7 +61,7 @@ def test_the_set_holds_every_extra_in_a_version_that_it_accepts(python: str, pla
     # DeepSpeed compiles itself for a machine's own GPUs, and is no part of the tested set.
     others = {"constraints.txt", "overrides.txt", "deepspeed.txt"}
     files = [path.name for path in (ROOT / "requirements").glob("*.txt") if path.name not in others]
-    assert len(files) == 11
+    assert len(files) == 10
     wanted = [r for file in files for r in requirements(file) if holds(r.marker, python, platform)]
     # The set has mmcv-lite, a wheel of the same modules, instead of a package that compiles itself.
     wanted = [r for r in wanted if r.name != "onedl-mmcv"]
