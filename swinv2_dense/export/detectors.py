@@ -159,20 +159,18 @@ class TwoStage(nn.Module):
         roi = self.model.roi_head
         heads, extractors = _list(roi.mask_head), _list(roi.mask_roi_extractor)
         rois = _with_image(boxes)
-        total, last = None, None
+        flows = getattr(roi, "mask_info_flow", None)  # HTC: a head sees the features of the one before
+        masks: list[Tensor] = []
+        last = None
         for head, extractor in zip(heads, extractors * (len(heads) // len(extractors)), strict=True):
-            pooled = _pooled(extractors[-1] if getattr(roi, "mask_info_flow", False) else extractor, features, rois)
-            if getattr(roi, "mask_info_flow", False):
-                logits, last = head(pooled, last)
-            else:
-                out = head(pooled)
-                logits = out[0] if isinstance(out, list) else out
+            pooled = _pooled(extractors[-1] if flows is not None else extractor, features, rois)
+            out = head(pooled, last) if flows else head(pooled)
+            logits, last = out if isinstance(out, list) else (out, None)
             chosen = torch.zeros_like(labels) if head.class_agnostic else labels.clamp_min(0)
-            mask = _at(logits.flatten(2), chosen.view(-1, 1))[:, 0].sigmoid()
-            total = mask if total is None else total + mask
-        assert total is not None
-        side = logits.shape[-1]
-        return (total / len(heads)).view(*labels.shape, side, side)
+            masks.append(_at(logits.flatten(2), chosen.view(-1, 1))[:, 0].sigmoid())
+        if flows is not None:
+            masks = masks[-1:]  # mmdet takes HTC's last mask alone, and Cascade's mean
+        return torch.stack(masks).mean(0).view(*labels.shape, *logits.shape[-2:])
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:

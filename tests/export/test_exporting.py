@@ -192,7 +192,8 @@ def detector(name: str) -> Any:
     model = build("mmdet", cfg)
     for name, p in model.named_parameters():
         if p.ndim > 1 and any(part in name for part in ("fc_cls", "conv_logits", "rpn_cls")):
-            nn.init.normal_(p, std=0.3)  # scores apart from each other
+            # scores apart from each other; those of 1 would be equal, and their order free
+            nn.init.normal_(p, std=0.01 if "rpn" in name else 0.1)
     return model
 
 
