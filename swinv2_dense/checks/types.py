@@ -44,6 +44,10 @@ _DICTS: _Check = (
     "a dict or a list of dicts",
     lambda value: _is_dict(value) or (isinstance(value, (list, tuple)) and all(map(_is_dict, value))),
 )
+_STEPS: _Check = (
+    "a list of dicts",
+    lambda value: isinstance(value, (list, tuple)) and all(map(_is_dict, value)),
+)
 _LEVEL: _Check = (
     "one of DEBUG, INFO, WARNING, ERROR",
     lambda value: type(value) is int or type(logging.getLevelName(value) if isinstance(value, str) else "") is int,
@@ -57,6 +61,7 @@ _LOADER = {
     "persistent_workers": _BOOL,
     "pin_memory": _BOOL,
     "dataset": _DICT,
+    "dataset.pipeline": _STEPS,
     "sampler": _or_none(_TYPED),
     "batch_sampler": _or_none(_TYPED),
     "drop_last": _BOOL,
@@ -65,6 +70,11 @@ _LOADER = {
 _EXPECTED: dict[str, _Check] = {
     "model": _TYPED,
     "model.backbone": _TYPED,
+    "model.data_preprocessor": _or_none(_DICT),
+    **{
+        f"model.{name}": _or_none(_DICTS)
+        for name in ("neck", "rpn_head", "roi_head", "bbox_head", "mask_head", "decode_head", "auxiliary_head")
+    },
     **{
         f"{split}_dataloader{key and '.' + key}": check
         for split in ("train", "val", "test")

@@ -92,9 +92,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 @quiet_libraries()
 def _train(args: argparse.Namespace) -> None:
+    from swinv2_dense.checks.types import check_types
     from swinv2_dense.engine.runner import launch
 
     cfg = _config(args)
+    check_types(cfg, "train")  # again, complete, in launch.train: what comes between reads the entries
     if args.strategy:
         launch.use_strategy(cfg, args.strategy, STRATEGIES)
         own = {key: value for key, value in (args.cfg_options or {}).items() if key.startswith("strategy.")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from swinv2_dense import extras
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import shown
 from swinv2_dense.model_index import models, released_weights
 
 if TYPE_CHECKING:
@@ -168,8 +169,20 @@ def _stored_config(meta: Mapping[str, Any], source: str) -> Config:
             "(swinv2 models lists the names)"
         )
     entries = config_of(text, source)
+    for key in ("model", "test_dataloader", "val_dataloader", "train_dataloader"):
+        for path, value in _nested(key, entries.get(key)):
+            if value is not None and not isinstance(value, Mapping):
+                raise UserError(f"the config in {source} has {path}={shown(repr(value), 80)}: it must be a dict")
     import_named(entries)
     return Config(entries)
+
+
+def _nested(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A loader, its data set, and the data sets that this one wraps; of a model itself."""
+    yield key, value
+    inner = "dataset" if key.endswith(("dataloader", "dataset")) else "backbone"
+    if isinstance(value, Mapping) and inner in value:
+        yield from _nested(f"{key}.{inner}", value[inner])
 
 
 def _check_stored(cfg: Config, scope: str, source: str) -> None:
@@ -201,7 +214,10 @@ def _build(cfg: Config, scope: str) -> nn.Module:
     from mmengine.registry import MODELS, DefaultScope
 
     with DefaultScope.overwrite_default_scope(scope):
-        built: nn.Module = MODELS.build(cfg.model)
+        try:
+            built: nn.Module = MODELS.build(cfg.model)
+        except (TypeError, AttributeError, AssertionError) as error:  # what constructors say of wrong arguments
+            raise UserError(f"the config's model cannot be built ({type(error).__name__}: {error})") from error
     return built
 
 

@@ -79,16 +79,26 @@ class SwinTransformerV2(BaseModule):
         init_cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        if type(in_channels) is not int or in_channels < 1:
+            raise UserError(f"in_channels={in_channels!r} must be a whole number from 1 on")
+        if type(mlp_ratio) not in (int, float) or not 0 < mlp_ratio < float("inf"):
+            raise UserError(f"mlp_ratio={mlp_ratio!r} must be a number above 0")
+        rates = {"drop_rate": drop_rate, "attn_drop_rate": attn_drop_rate, "drop_path_rate": drop_path_rate}
+        for key, rate in rates.items():
+            if type(rate) not in (int, float) or not 0 <= rate < 1:
+                raise UserError(f"{key}={rate!r} must be a number from 0 on and below 1")
         spec, rank = arch_of(arch), len(self.axes)
         stages = len(spec.depths)
         self.arch, self.embed_dims, self.depths, self.num_heads = arch, spec.embed_dims, spec.depths, spec.num_heads
         self.num_layers = stages
         self.num_features = [spec.embed_dims * 2**i for i in range(stages)]
         self.in_channels, self.frozen_stages = in_channels, frozen_stages
+        if not isinstance(out_indices, (int, Sequence)):
+            raise UserError(f"out_indices={out_indices!r} must be a stage or a list of stages")
         self.returns_tensor = isinstance(out_indices, int)
         self.out_indices = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
         if not self.out_indices or any(i not in range(stages) for i in self.out_indices):
-            raise UserError(f"out_indices={out_indices} must name stages 0 to {stages - 1}")
+            raise UserError(f"out_indices={out_indices!r} must name stages 0 to {stages - 1}")
         if frozen_stages not in range(-1, stages + 1):
             raise UserError(f"frozen_stages={frozen_stages} must lie between -1 (nothing) and {stages} (everything)")
         if pad_attention not in ("mask", "zeros"):
@@ -106,14 +116,14 @@ class SwinTransformerV2(BaseModule):
         self.patch_embed = PatchEmbed(in_channels, spec.embed_dims, self.patch_size)
         self.pos_drop = nn.Dropout(drop_rate)
         last = max(sum(spec.depths) - 1, 1)
-        rates = iter([drop_path_rate * block / last for block in range(sum(spec.depths))])
+        drop_paths = iter([drop_path_rate * block / last for block in range(sum(spec.depths))])
         self.layers = nn.ModuleList(
             SwinStage(
                 self.num_features[i],
                 spec.num_heads[i],
                 self.window_size[i],
                 (self.pretrained_window_given or self.window_size)[i],
-                drop_path=list(islice(rates, spec.depths[i])),
+                drop_path=list(islice(drop_paths, spec.depths[i])),
                 mlp_ratio=mlp_ratio,
                 qkv_bias=qkv_bias,
                 drop=drop_rate,

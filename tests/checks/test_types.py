@@ -55,6 +55,8 @@ def test_good_ones_pass() -> None:
         *[("default_hooks.logger", 50), ("env_cfg", 3), ("env_cfg.dist_cfg", "gloo"), ("log_level", "FOO")],
         *[("randomness", 3), ("randomness.seed", -1), ("randomness.seed", "a"), ("load_from", 3), ("resume", "yes")],
         *[("work_dir", 3), ("visualizer", 3), ("custom_imports", ["a"]), ("custom_hooks", 3), ("default_scope", 3)],
+        *[("model.neck", "FPN"), ("model.roi_head", 3), ("model.data_preprocessor", 3), ("model.decode_head", [1])],
+        *[("train_dataloader.dataset.pipeline", 5), ("train_dataloader.dataset.pipeline", ["Resize"])],
         *[("model", "x" * 5000), ("train_dataloader", None), ("auto_scale_lr", True), ("log_processor", 1)],
     ],
 )

@@ -14,6 +14,7 @@ import torch
 import swinv2_dense
 from swinv2_dense import get_model, list_models
 from swinv2_dense.errors import UserError
+from swinv2_dense.inference.model_loading import load_model
 from tests.inference.conftest import Run
 
 
@@ -53,3 +54,25 @@ def test_a_config_without_a_model(tmp_path: Path) -> None:
     path.write_text("x = 1 / 0")
     with pytest.raises(UserError, match=r"empty\.py cannot be read: ZeroDivisionError"):
         get_model(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(model=5), "model=5: it must be a dict"),
+        (dict(model=dict(type="EncoderDecoder", backbone="x")), "model.backbone='x': it must be a dict"),
+        (dict(test_dataloader=4), "test_dataloader=4: it must be a dict"),
+        (dict(test_dataloader=dict(dataset=[])), r"test_dataloader.dataset=\[\]: it must be a dict"),
+        (dict(model=dict(type="EncoderDecoder")), "cannot be built .*decode_head|cannot be built .*backbone"),
+    ],
+)
+def test_wrong_entries_of_a_stored_config(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    entries: dict[str, object] = {
+        "default_scope": "mmseg",
+        "model": dict(type="EncoderDecoder"),
+        "test_dataloader": dict(dataset=dict(pipeline=[dict(type="LoadImageFromFile")])),
+    }
+    text = "".join(f"{key} = {value!r}\n" for key, value in {**entries, **change}.items())
+    torch.save({"meta": {"cfg": text}, "state_dict": {}}, tmp_path / "run.pth")
+    with pytest.raises(UserError, match=message):
+        load_model(tmp_path / "run.pth", device="cpu")
