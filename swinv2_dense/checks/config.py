@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import OPTIMIZERS, init_default_scope
 
 from swinv2_dense import extras
 from swinv2_dense.checkpoint import read
@@ -45,8 +45,18 @@ def check(cfg: Config, splits: Sequence[str]) -> None:
     _check_options_of_ours(cfg.model, "model")
     _check_checkpoints(cfg)
     check_losses(cfg.model)
+    if "train" in splits and not cfg.get("strategy"):  # strategies bring optimizers of their own
+        _check_optimizer(cfg.optim_wrapper.get("optimizer"))
     if is_first_process(cfg.get("launcher", "none")):  # one process reading annotations is enough
         _check_data(cfg, [s for s in splits if cfg.get(f"{s}_cfg") and cfg.get(f"{s}_dataloader")])
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    """mmengine asks for the signature of whatever it finds, None too."""
+    name = (optimizer or {}).get("type")
+    if isinstance(name, str) and OPTIMIZERS.get(name) is None:
+        known = OPTIMIZERS.root.module_dict
+        raise UserError(f"optim_wrapper.optimizer.type={name!r} does not exist: {did_you_mean(name, known)}")
 
 
 def _check_data(cfg: Config, splits: Sequence[str]) -> None:

@@ -51,6 +51,10 @@ _KNOWN_MISTAKES = (
         "type={cls!r} is unknown ({registry} registry): correct its spelling, or name its module in custom_imports",
     ),
     (
+        r"metric should be one of (?P<known>[^\n]+), but got (?P<got>\w+)",
+        "the evaluator has metric={got!r}, which is none of {known}: correct val_evaluator or test_evaluator",
+    ),
+    (
         r"class `(?P<cls>\w+)` in [\w./\\-]+\.py: (?P<why>[^\n]+)",
         "{cls} cannot be built from its config ({why}): correct its entries (" + TRACEBACK + "=1 shows where)",
     ),

@@ -125,6 +125,10 @@ RESUME = "holds no checkpoint to resume from"
         (["--fast-dev-run", "0"], ["--fast-dev-run 0"]),
         (["--auto-scale-lr"], ["auto_scale_lr.base_batch_size"]),
         (["--launcher", "pytorch"], ["tools/dist_train.sh"]),
+        (
+            ["--cfg-options", "optim_wrapper.optimizer.type=AdamX"],
+            ["optim_wrapper.optimizer.type='AdamX' does not exist: did you mean 'Adam"],
+        ),
     ],
 )
 def test_options(

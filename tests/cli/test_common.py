@@ -31,6 +31,11 @@ def said(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int,
         (CannotWriteError("a cannot be written", 28, "No space"), "error: a cannot be written\n"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "error: the disk is full: make room\n"),
         (OSError(errno.EISDIR, "Is a directory", "a/b"), "error: a/b: Is a directory\n"),
+        (
+            KeyError("metric should be one of 'bbox', 'segm', but got foo."),
+            "error: the evaluator has metric='foo', which is none of 'bbox', 'segm': correct val_evaluator or "
+            "test_evaluator\n",
+        ),
         (UserError("key \x1b[31mred\x07"), "error: key \\x1b[31mred\\x07\n"),
     ],
 )
