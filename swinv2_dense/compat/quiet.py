@@ -44,8 +44,8 @@ def quiet_libraries() -> Iterator[None]:
         if logger is not None or level > logging.DEBUG:
             original(msg, logger, level)
 
-    logger = log.MMLogger.get_current_instance()
-    logger.addFilter(_without_line_nms)
+    # Of the class: asking for an instance would make one, which keeps writing to what is the screen now.
+    log.MMLogger.filter = _without_line_nms
     log.print_log = print_log
     try:
         with warnings.catch_warnings():
@@ -54,8 +54,8 @@ def quiet_libraries() -> Iterator[None]:
             yield
     finally:
         log.print_log = original
-        logger.removeFilter(_without_line_nms)
+        del log.MMLogger.filter
 
 
-def _without_line_nms(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(_LOGGED)
+def _without_line_nms(logger: logging.Logger, record: logging.LogRecord) -> Any:
+    return not record.getMessage().startswith(_LOGGED) and logging.Logger.filter(logger, record)

@@ -43,4 +43,6 @@ def test_without_mmaction_the_mistake_is_named(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert "UserError: mmaction2 does not import (no mmaction here): pip install 'swinv2_dense[video]'" in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("swinv2_dense.errors.UserError: this config needs ")
+    assert "which does not import (no mmaction here): pip install 'swinv2_dense[video]'" in line

@@ -45,6 +45,8 @@ def test_the_leaf_without_the_semantic_branch_differs_by_it_alone(
     assert semantic_leaf(cfg) == "coco/htc_without_semantic_swinv2_t"
     for key in ("semantic_head", "semantic_roi_extractor"):
         cfg.model.roi_head.pop(key)
+    assert cfg.model.roi_head.type == "swinv2_dense.SemanticHTCRoIHead"  # mmdet's, which refuses weights without it
+    cfg.model.roi_head.type = "HybridTaskCascadeRoIHead"
     cfg.model.data_preprocessor.batch_augments[0].pop("pad_seg")
     cfg.model.data_preprocessor.pop("pad_seg")
     cfg.train_dataloader.dataset.data_prefix.pop("seg")
