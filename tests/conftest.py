@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.tiny import clean_run, coco, config  # noqa: F401  fixtures of every room that reads a config
+
+# Files whose tests train, export, build or start programs: seconds each. `make test-fast` leaves them out.
+SLOW = {
+    *("cli/test_memory.py", "cli/test_segmentation.py", "cli/test_train.py"),
+    *("compat/test_mmaction.py", "compat/test_mmaction_imports.py", "compat/test_swinv2_dense_startup.py"),
+    *("configs/test_coco.py", "configs/test_coco_runs.py", "configs/test_imagenet.py", "cpu/test_native.py"),
+    *("datasets/test_instaboost.py", "datasets/test_video_clips.py"),
+    *("demo/test_classification.py", "demo/test_detection.py", "demo/test_segmentation.py", "demo/test_video.py"),
+    *("engine/runner/test_launch.py", "engine/runner/test_resumable.py", "engine/strategies/test_fully_sharded.py"),
+    *("export/test_exporting.py", "measure/test_benchmark.py", "measure/test_results.py"),
+    *("own_data/test_settings.py", "planning/test_plan.py", "planning/test_step.py", "test_fuzz.py", "test_wheel.py"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix() in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
