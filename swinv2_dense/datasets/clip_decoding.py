@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import io
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.fileio import LocalBackend, get_file_backend
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import open_regular
 from swinv2_dense.registry import TRANSFORMS
 
 # isort: split
@@ -88,6 +90,8 @@ class ClipReader:
 
     def _open(self) -> None:
         try:
+            if not isinstance(self._source, bytes) and os.path.exists(self._source):
+                open_regular(self._source, "clip").close()  # of a named pipe FFmpeg would wait for the first byte
             file = io.BytesIO(self._source) if isinstance(self._source, bytes) else self._source
             self._container = av.open(file, "r", **_ANY_TEXT)
         except av.error.FFmpegError as error:

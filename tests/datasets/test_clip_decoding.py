@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,3 +224,10 @@ def test_damage_on_the_way_to_a_frame_is_found(tmp_path: Path, codec: str) -> No
 def test_frames_that_are_not_there(clip: Path) -> None:
     with pytest.raises(ValueError, match="has 45 frames, asked for those from 3 to 45"):
         ClipReader(str(clip)).read([3, 45])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(ValueError, match="a named pipe, not a regular file"):
+        ClipReader(str(tmp_path / "a.mp4"))
