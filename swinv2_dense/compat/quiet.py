@@ -33,7 +33,7 @@ def quiet_libraries() -> Iterator[None]:
     """Silence what is listed here, in the block."""
     import mmengine.logging as log
 
-    original = log.print_log
+    original, outer = log.print_log, vars(log.MMLogger).get("filter")  # blocks may be nested
 
     def print_log(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
         """mmengine's, which prints whatever the level where no logger is named.
@@ -54,7 +54,10 @@ def quiet_libraries() -> Iterator[None]:
             yield
     finally:
         log.print_log = original
-        del log.MMLogger.filter
+        if outer is None:
+            del log.MMLogger.filter
+        else:
+            log.MMLogger.filter = outer
 
 
 def _without_line_nms(logger: logging.Logger, record: logging.LogRecord) -> Any:

@@ -35,7 +35,7 @@ def test_it_imports_nothing() -> None:
     code = (
         "import sys; before = set(sys.modules); import swinv2_dense_startup; print(sorted(set(sys.modules) - before))"
     )
-    told = python("-I", "-c", f"import sys; sys.path.append({str(PTH.parent)!r}); {code}")
+    told = python("-I", "-S", "-c", f"import sys; sys.path.append({str(PTH.parent)!r}); {code}")
     assert told.strip() in ("['__future__', 'swinv2_dense_startup']", "['swinv2_dense_startup']")
 
 
@@ -103,11 +103,11 @@ def test_the_line_in_site_packages_never_fails(tmp_path: Path) -> None:
     """Python runs it whenever it starts; the module may be gone or broken."""
     shutil.copy(PTH, tmp_path)
     code = f"import site, sys; site.addsitedir({str(tmp_path)!r}); print('swinv2_dense_startup' in sys.modules)"
-    assert python("-I", "-c", code) == "False\n"
+    assert python("-I", "-S", "-c", code) == "False\n"
     (tmp_path / "swinv2_dense_startup.py").write_text("1 / 0")
-    assert python("-I", "-c", code) == "False\n"
+    assert python("-I", "-S", "-c", code) == "False\n"
     shutil.copy(startup.__file__, tmp_path)
-    assert python("-I", "-c", code) == "True\n"
+    assert python("-I", "-S", "-c", code) == "True\n"
 
 
 @pytest.mark.parametrize("hook", ["build_wheel", "build_editable"])

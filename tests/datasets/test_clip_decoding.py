@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,14 +128,19 @@ def test_a_process_forked_after_reading_reads_as_well(tmp_path: Path, threads: i
         frame = av.VideoFrame.from_ndarray(np.full((480, 640, 3), 99, np.uint8), format="rgb24")
         for packet in [*stream.encode(frame), *stream.encode()]:
             container.mux(packet)
-    ClipReader(str(path), threads).read([0])
-    child = multiprocessing.get_context("fork").Process(target=lambda: ClipReader(str(path), threads).read([0]))
-    child.start()
-    child.join(60)
-    hangs = child.is_alive()
-    child.kill()
-    assert not hangs
-    assert child.exitcode == 0
+    # In a process of its own: this one has threads of other tests, which a fork would leave behind in any state.
+    program = (
+        "import multiprocessing, sys\n"
+        "from swinv2_dense.datasets.clip_decoding import ClipReader\n"
+        f"read = lambda: ClipReader({str(path)!r}, {threads}).read([0])\n"
+        "read()\n"
+        "child = multiprocessing.get_context('fork').Process(target=read)\n"
+        "child.start(); child.join(60); hangs = child.is_alive(); child.kill(); child.join()\n"
+        "sys.exit('hangs' if hangs else child.exitcode)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_transforms(clip: Path) -> None:

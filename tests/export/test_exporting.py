@@ -188,7 +188,7 @@ def detector(name: str) -> Any:
     cfg.backbone.update(window_size=4, init_cfg=None)
     cfg.neck.in_channels = [8, 16, 32, 64]
     cfg.test_cfg.rpn.update(nms_pre=60, max_per_img=30)
-    cfg.test_cfg.rcnn.update(max_per_img=10)
+    cfg.test_cfg.rcnn.update(max_per_img=10, score_thr=0.01)  # that some are found
     model = build("mmdet", cfg)
     for name, p in model.named_parameters():
         if p.ndim > 1 and any(part in name for part in ("fc_cls", "conv_logits", "rpn_cls")):
