@@ -15,7 +15,7 @@ from swinv2_dense.planning.training_forward import input_size
 
 __all__ = ["free_memory", "largest_batch", "needed_memory", "warning"]
 
-# What a program needs besides tensors, measured for training's imports on a CPU; on a GPU, CUDA's own share.
+# What a program needs besides tensors: an assumption, for training's imports on a CPU and CUDA's own share on a GPU.
 _BESIDES = 1.0 * GIB
 _KEPT_FREE = 0.1
 _MOST = 32
