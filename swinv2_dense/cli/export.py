@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from swinv2_dense.inference.model_loading import load_model
 
     loaded = load_model(args.checkpoint, args.config, device="cpu")
-    model = loaded.model.backbone if args.backbone else loaded.model
+    model = loaded.model.get_submodule("backbone") if args.backbone else loaded.model
     out = args.out or Path(args.checkpoint).with_suffix(f".{args.to}")
     report = export(model, out, size=args.size, half=args.half, metadata={"classes": list(loaded.classes)})
     for deviation in report.checked:
