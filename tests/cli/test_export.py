@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 import swinv2_dense.export
 from swinv2_dense.cli import export
@@ -17,7 +18,7 @@ def test_a_checkpoint_becomes_a_file_beside_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loading = pytest.importorskip("swinv2_dense.inference.model_loading")
-    model = SimpleNamespace(backbone="the backbone")
+    model = nn.ModuleDict({"backbone": nn.Identity()})
     calls: list[Any] = []
 
     def write(model: Any, path: Path, **options: Any) -> ExportReport:
@@ -31,7 +32,7 @@ def test_a_checkpoint_becomes_a_file_beside_it(
     notes = {"metadata": {"classes": ["cat"]}}
     assert calls == [
         (model, "runs/last.pt2", {"size": [64, 48], "half": False, **notes}),
-        ("the backbone", "b.onnx", {"size": None, "half": True, **notes}),
+        (model["backbone"], "b.onnx", {"size": None, "half": True, **notes}),
     ]
     assert "wrote b.onnx (1.0 MiB)" in capsys.readouterr().out
 
