@@ -1,7 +1,7 @@
 # A classifier with a small SwinV2 on close-ups of drawn landscapes: the model of configs/imagenet/, made small
 #
-# Command: tools/demo.py --task classification makes the data and runs this file. Afterwards
-#          tools/train.py configs/demo/classifier_swinv2_demo.py trains it again (CLOSE_UPS_ROOT names the data's
+# Command: swinv2 demo --task classification makes the data and runs this file. Afterwards
+#          swinv2 train demo/classifier_swinv2_demo trains it again (CLOSE_UPS_ROOT names the data's
 #          folder where it is another one).
 import os.path as osp
 

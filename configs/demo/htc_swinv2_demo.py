@@ -1,7 +1,7 @@
 # HTC with a small SwinV2 on drawn shapes: the model of configs/coco/htc_swinv2_t.py, small enough for two CPU cores.
 #
-# Command: tools/demo.py --task detection makes the data and the pre-trained weights, and runs this file. Afterwards
-#          tools/train.py configs/demo/htc_swinv2_demo.py --cfg-options load_from=work_dirs/demo/classifier.pth
+# Command: swinv2 demo --task detection makes the data and the pre-trained weights, and runs this file. Afterwards
+#          swinv2 train demo/htc_swinv2_demo --cfg-options load_from=work_dirs/demo/classifier.pth
 #          trains it again (SHAPES_ROOT names the data's folder where it is another one).
 import os.path as osp
 

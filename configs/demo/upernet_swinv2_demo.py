@@ -1,8 +1,8 @@
 # UperNet with a small SwinV2 on drawn landscapes: the model of configs/ade20k/upernet_swinv2_t.py, small enough for two
 # CPU cores, on data in ADE20K's format.
 #
-# Command: tools/demo.py --task segmentation makes the data and the pre-trained weights, and runs this file. Afterwards
-#          tools/train.py configs/demo/upernet_swinv2_demo.py --cfg-options
+# Command: swinv2 demo --task segmentation makes the data and the pre-trained weights, and runs this file. Afterwards
+#          swinv2 train demo/upernet_swinv2_demo --cfg-options
 #          load_from=work_dirs/demo/segmentation/classifier.pth trains it again (LANDSCAPES_ROOT names the data's folder
 #          where it is another one).
 import os.path as osp

@@ -1,7 +1,7 @@
 # A video classifier on drawn clips: the model of configs/kinetics400/, small enough for two CPU cores.
 #
-# Command: tools/demo.py --task video makes the clips and the pre-trained image weights, and runs this file. Afterwards
-#          tools/train.py configs/demo/video_swinv2_demo.py --cfg-options \
+# Command: swinv2 demo --task video makes the clips and the pre-trained image weights, and runs this file. Afterwards
+#          swinv2 train demo/video_swinv2_demo --cfg-options \
 #              load_from=work_dirs/demo/video/classifier.pth
 #          trains it again (MOTION_ROOT names the data's folder where it is another one).
 import os.path as osp

@@ -2,7 +2,7 @@
 #
 # Source:  arXiv 2111.09883, table 2. Which of the three variants is not said there; usually matched-frequency.
 # Command: IMAGENETV2_ROOT=data/imagenetv2-matched-frequency-format-val \
-#              tools/test.py configs/imagenet/swinv2_l_w24_384_22kto1k_test_v2.py PATH
+#              swinv2 test imagenet/swinv2_l_w24_384_22kto1k_test_v2 PATH
 #          The same for imagenetv2-threshold0.7-format-val and imagenetv2-top-images-format-val.
 # Paper:   top-1 78.31 on ImageNet-V2. Not reproduced here.
 import os.path as osp

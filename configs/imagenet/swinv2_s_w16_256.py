@@ -2,7 +2,7 @@
 #
 # Source:  arXiv 2111.09883, appendix; authors' configs/swinv2/swinv2_small_patch4_window16_256.yaml. Drop path 0.3.
 # Command: IMAGENET_ROOT=data/imagenet/ tools/dist_train.sh configs/imagenet/swinv2_s_w16_256.py 16 --amp
-#          IMAGENET_ROOT=data/imagenet/ tools/test.py configs/imagenet/swinv2_s_w16_256.py PATH
+#          IMAGENET_ROOT=data/imagenet/ swinv2 test imagenet/swinv2_s_w16_256 PATH
 #          PATH is this config's checkpoint, or a released one as it is: swinv2_small_patch4_window16_256.pth.
 # Paper:   top-1 84.1. Not reproduced here.
 _base_ = "./swinv2_s_w8_256.py"

@@ -2,7 +2,7 @@
 #
 # Source:  arXiv 2111.09883, appendix; authors' configs/swinv2/swinv2_tiny_patch4_window8_256.yaml. Drop path 0.2.
 # Command: IMAGENET_ROOT=data/imagenet/ tools/dist_train.sh configs/imagenet/swinv2_t_w8_256.py 16 --amp
-#          IMAGENET_ROOT=data/imagenet/ tools/test.py configs/imagenet/swinv2_t_w8_256.py PATH
+#          IMAGENET_ROOT=data/imagenet/ swinv2 test imagenet/swinv2_t_w8_256 PATH
 #          PATH is this config's checkpoint, or a released one as it is: swinv2_tiny_patch4_window8_256.pth.
 # Paper:   top-1 81.8. Not reproduced here.
 _base_ = [

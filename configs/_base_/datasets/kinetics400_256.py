@@ -1,4 +1,4 @@
-# Kinetics-400 as lists of "path label", which tools/prepare/kinetics400.py writes; 16 frames of 256 x 256 pixels.
+# Kinetics-400 as lists of "path label", which swinv2 prepare kinetics400 writes; 16 frames of 256 x 256 pixels.
 #
 #   K400_ROOT/kinetics400_{train,val}_list_videos.txt
 #   K400_ROOT/videos_{train,val}/CLASS/NAME.mp4

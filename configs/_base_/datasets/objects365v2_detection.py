@@ -1,5 +1,5 @@
 # Objects365 v2, boxes of 365 classes: a short side of 800 to 1024 pixels. OBJECTS365_ROOT holds train/patch*/,
-# val/patch*/ and annotations/{train,val}.json, which tools/prepare/coco.py objects365 makes from
+# val/patch*/ and annotations/{train,val}.json, which swinv2 prepare coco objects365 makes from
 # zhiyuan_objv2_{train,val}.json.
 import os.path as osp
 
