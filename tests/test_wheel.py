@@ -55,7 +55,9 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
     )
-    Path(packages.stdout.strip(), "borrowed.pth").write_text("\n".join(site.getsitepackages()))
+    # addsitedir reads the .pth files there too: on Python 3.12 and later setuptools' own is what provides distutils
+    borrowed = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
+    Path(packages.stdout.strip(), "borrowed.pth").write_text("\n".join(borrowed))
     return scripts / "swinv2"
 
 
