@@ -55,7 +55,9 @@ def read_displayed(path: str) -> np.ndarray:
     if image is not None:
         return displayed(image[..., ::-1])
     if path.lower().endswith((".tif", ".tiff")) and find_spec("tifffile"):
-        with contextlib.suppress(ValueError):  # as it says that it is no TIFF
+        from tifffile import TiffFileError
+
+        with contextlib.suppress(ValueError, TiffFileError):  # one became the other in its version 2026
             return displayed(mmcv.imfrombytes(content, flag="unchanged", backend="tifffile"))
     raise UserError(f"{shown(path)} cannot be decoded: it is truncated or no image; replace it")
 

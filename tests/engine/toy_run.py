@@ -199,6 +199,15 @@ def die_at(step: str) -> None:
         return real(*paths, **options)
 
     setattr(os, call, fatal)
+    if call == "unlink":  # the paths of Python 3.10 hold the function that they found when they were imported
+        unlink = Path.unlink
+
+        def fatal_unlink(path: Path, missing_ok: bool = False) -> None:
+            if path.suffix == wanted:
+                kill_self()
+            unlink(path, missing_ok)
+
+        Path.unlink = fatal_unlink  # type: ignore[method-assign]
 
 
 def limit_files(size: int) -> None:

@@ -42,6 +42,14 @@ def cfg(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     return cfg
 
 
+def beyond(image: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """How far each value within the margin is outside of those around its place in ``source``: matplotlib before 3.11
+    draws images of some sizes up to one pixel beside their place."""
+    near, image = np.ones((5, 5), np.uint8), image.astype(int)
+    outside = np.maximum(np.maximum(image - cv2.dilate(source, near), cv2.erode(source, near) - image), 0)
+    return outside[2:-2, 2:-2]
+
+
 def halves(path: Path, width: int) -> tuple[np.ndarray, np.ndarray]:
     picture = cv2.imread(str(path))
     return picture[:, :width], picture[:, width + 8 :]
@@ -57,7 +65,7 @@ def test_every_picture_is_drawn_before_and_after(cfg: Config, root: Path, tmp_pa
         source = cv2.imread(str(root / "train2017" / path.name))
         before, after = halves(path, source.shape[1])
         assert max(after.shape[:2]) == 160
-        difference = np.abs(before[: source.shape[0]].astype(int) - source).max(axis=2)
+        difference = beyond(before[: source.shape[0]], source).max(axis=2)
         touched = (difference > 40).mean()  # jpeg aside
         assert touched == 0 if path.stem.endswith("3") else 0.02 < touched < 0.9
 
@@ -69,7 +77,7 @@ def test_only_the_named_transforms_are_applied(cfg: Config, root: Path, tmp_path
     path = browse(cfg, tmp_path, 6, only=["RandomFlip"])[2]  # nothing is painted over the third picture
     before, after = halves(path, cv2.imread(str(root / "train2017" / path.name)).shape[1])
     assert before.shape == after.shape
-    assert np.abs(before[:, ::-1].astype(int) - after).mean() < 4
+    assert beyond(before[:, ::-1], after).mean() < 2
     assert np.abs(before.astype(int) - after).mean() > 8
 
 
