@@ -47,19 +47,25 @@ def read_displayed(path: str) -> np.ndarray:
     Raises:
         UserError: it cannot be decoded.
     """
+    image: np.ndarray | None = None
+    with contextlib.suppress(Exception):  # every decoder has its own: cv2.error, struct.error, TiffFileError ...
+        image = _decoded(path)
+    if image is None or not image.size:  # tifffile gives an empty array where a file has no pages
+        raise UserError(f"{shown(path)} cannot be decoded: it is truncated or no image; replace it")
+    return displayed(image)
+
+
+def _decoded(path: str) -> Any:
     import mmcv
     from mmengine.fileio import get
 
     content = get(path)
     image = mmcv.imfrombytes(content)
     if image is not None:
-        return displayed(image[..., ::-1])
+        return image[..., ::-1]
     if path.lower().endswith((".tif", ".tiff")) and find_spec("tifffile"):
-        from tifffile import TiffFileError
-
-        with contextlib.suppress(ValueError, TiffFileError):  # one became the other in its version 2026
-            return displayed(mmcv.imfrombytes(content, flag="unchanged", backend="tifffile"))
-    raise UserError(f"{shown(path)} cannot be decoded: it is truncated or no image; replace it")
+        return mmcv.imfrombytes(content, flag="unchanged", backend="tifffile")
+    return None
 
 
 def displayed(image: np.ndarray) -> np.ndarray:

@@ -186,28 +186,20 @@ def die_at(step: str) -> None:
 
         torch.save = half
         return
-    call, wanted = {
-        "not renamed": ("replace", ".pth"),
-        "not yet the last": ("replace", "last_checkpoint"),
-        "older one still there": ("unlink", ".pth"),
+    # Path's own, as the paths of Python 3.10 hold the os.unlink that they found when they were imported
+    owner, call, wanted = {
+        "not renamed": (os, "replace", ".pth"),
+        "not yet the last": (os, "replace", "last_checkpoint"),
+        "older one still there": (Path, "unlink", ".pth"),
     }[step]
-    real = getattr(os, call)
+    real = getattr(owner, call)
 
     def fatal(*paths: Any, **options: Any) -> Any:
         if str(paths[-1]).endswith(wanted):
             kill_self()
         return real(*paths, **options)
 
-    setattr(os, call, fatal)
-    if call == "unlink":  # the paths of Python 3.10 hold the function that they found when they were imported
-        unlink = Path.unlink
-
-        def fatal_unlink(path: Path, missing_ok: bool = False) -> None:
-            if path.suffix == wanted:
-                kill_self()
-            unlink(path, missing_ok)
-
-        Path.unlink = fatal_unlink  # type: ignore[method-assign]
+    setattr(owner, call, fatal)
 
 
 def limit_files(size: int) -> None:

@@ -52,9 +52,15 @@ def test_files_are_read_as_they_are_shown(tmp_path: Path) -> None:
     assert read_displayed(str(tmp_path / "a.png"))[0, 0].tolist() == [30, 20, 10]
     cv2.imwrite(str(tmp_path / "b.tif"), np.full((4, 5, 4), 9, np.uint8))
     assert read_displayed(str(tmp_path / "b.tif")).shape == (4, 5, 3)
-    (tmp_path / "c.tif").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"c\.tif cannot be decoded"):
-        read_displayed(str(tmp_path / "c.tif"))
+
+
+@pytest.mark.parametrize("content", [b"no image", b"", b"II*\0", b"II*\0" + b"\xff" * 100, b"MM\0*" + b"\0" * 100])
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_what_no_decoder_reads_is_named(tmp_path: Path, content: bytes, suffix: str) -> None:
+    pytest.importorskip("mmcv", reason="needs mmcv")
+    (tmp_path / f"c{suffix}").write_bytes(content)
+    with pytest.raises(UserError, match=rf"c\{suffix} cannot be decoded"):
+        read_displayed(str(tmp_path / f"c{suffix}"))
 
 
 def test_detections_of_one_name_in_two_folders_are_two_files(tmp_path: Path, clean_run: None) -> None:
