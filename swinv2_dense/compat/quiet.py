@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import shutil
+import sysconfig
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +32,22 @@ _LOGGED = "Line NMS is not compiled"
 
 
 @contextlib.contextmanager
+def _no_missing_compiler() -> Iterator[None]:
+    """mmengine's report of the environment asks a shell for the version of Python's own compiler. Where that is not on
+    the PATH, the shell complains on the screen; of ``false`` the report says n/a, as it would of the missing one."""
+    config = sysconfig.get_config_vars()
+    compiler = str(config.get("CC") or "")
+    if not compiler or shutil.which(os.path.basename(compiler.split()[0])):
+        yield
+        return
+    config["CC"] = "false"
+    try:
+        yield
+    finally:
+        config["CC"] = compiler
+
+
+@contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Silence what is listed here, in the block."""
     import mmengine.logging as log
@@ -48,7 +67,7 @@ def quiet_libraries() -> Iterator[None]:
     log.MMLogger.filter = _without_line_nms
     log.print_log = print_log
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _no_missing_compiler():
             for message, module in _WARNINGS:
                 warnings.filterwarnings("ignore", message, module=module)
             yield

@@ -91,7 +91,8 @@ def _groups(n: int, heads: int, room: int) -> Iterator[tuple[slice, list[slice]]
     """Some heads, and for these the windows, so that a group has ``room`` pairs of the two, or a single one."""
     heads_at_once = min(heads, max(1, room))
     windows_at_once = max(1, room // heads_at_once)
-    windows = [slice(i, i + windows_at_once) for i in range(0, n, windows_at_once)]
+    # of an empty batch one empty slice, so that there is something to concatenate
+    windows = [slice(i, i + windows_at_once) for i in range(0, max(n, 1), windows_at_once)]
     for h in range(0, heads, heads_at_once):
         yield slice(h, h + heads_at_once), windows
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import sysconfig
 import warnings
+from pathlib import Path
 
 import mmengine.logging
 import pytest
 from mmengine.logging import MMLogger
+from mmengine.utils.dl_utils import collect_env
 
 from swinv2_dense.compat.quiet import quiet_libraries
 
@@ -58,3 +62,28 @@ def test_it_decorates_a_function_that_may_run_twice() -> None:
     assert changed()
     assert changed()
     assert mmengine.logging.print_log is original
+
+
+@pytest.mark.skipif(os.name == "nt", reason="asks a Unix shell")
+@pytest.mark.parametrize("compiler", ["gcc -pthread", "/opt/none/clang", "no-such-compiler"])
+def test_a_compiler_that_is_not_there_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str], compiler: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sysconfig.get_config_vars(), "CC", compiler)
+    with quiet_libraries(), quiet_libraries():
+        assert collect_env()["GCC"] == "n/a"
+    assert capfd.readouterr().err == ""
+    assert sysconfig.get_config_var("CC") == compiler
+    assert collect_env()["GCC"] == "n/a"
+    assert "not found" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="asks a Unix shell")
+def test_a_compiler_that_is_there_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cc").write_text("#!/bin/sh\necho version 7\n")
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sysconfig.get_config_vars(), "CC", "cc -pthread")
+    with quiet_libraries():
+        assert collect_env()["GCC"] == "version 7"

@@ -50,6 +50,7 @@ def by_modules(block: SwinBlock, x: Tensor) -> Tensor:
     ("size", "window"), [((8, 8), (4, 4)), ((19, 13), (5, 4)), ((3, 9, 10), (2, 4, 4)), ((3, 4), (8, 8)), ((70,), (8,))]
 )
 @torch.no_grad()
+@pytest.mark.kernels
 def test_bands_equal_the_modules(
     size: tuple[int, ...],
     window: tuple[int, ...],
@@ -81,6 +82,7 @@ def test_bands_equal_the_modules(
     ],
 )
 @torch.no_grad()
+@pytest.mark.kernels
 def test_other_dtypes_equal_the_modules(dtype: torch.dtype, autocast: bool, taken: list[Tensor]) -> None:
     block, x = make((4, 4)), torch.randn(2, 9, 10, DIM).to(dtype)
     if not autocast:
@@ -93,6 +95,7 @@ def test_other_dtypes_equal_the_modules(dtype: torch.dtype, autocast: bool, take
 
 
 @torch.no_grad()
+@pytest.mark.kernels
 def test_an_empty_batch(taken: list[Tensor]) -> None:
     assert make((4, 4))(torch.zeros(0, 6, 6, DIM)).shape == (0, 6, 6, DIM)
     assert taken
@@ -171,6 +174,7 @@ def test_a_hook_of_all_modules_sees_them() -> None:
         (True, False, False, False),
     ],
 )
+@pytest.mark.kernels
 def test_when_bands_are_taken(training: bool, frozen: bool, grad: bool, bands: bool, taken: list[Tensor]) -> None:
     block = make((4, 4)).train(training).requires_grad_(not frozen)
     with torch.set_grad_enabled(grad):

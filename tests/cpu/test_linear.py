@@ -38,6 +38,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("tokens", "inputs", "outputs"), SIZES)
+@pytest.mark.kernels
 def test_equals_torchs(tokens: int, inputs: int, outputs: int, bias: bool, calls: list[object]) -> None:
     layer, x = nn.Linear(inputs, outputs, bias=bias), torch.randn(tokens, inputs, requires_grad=True)
     in_double = [None if t is None else t.double() for t in (x, layer.weight, layer.bias)]
@@ -64,6 +65,7 @@ def test_any_number_of_axes_in_any_order_of_memory(shape: tuple[int, ...]) -> No
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize(("tokens", "inputs", "outputs"), SIZES)
 @torch.no_grad()
+@pytest.mark.kernels
 def test_what_follows_equals_torchs(tokens: int, inputs: int, outputs: int, calls: list[object]) -> None:
     layer, norm = nn.Linear(inputs, outputs), nn.LayerNorm(outputs, eps=1e-3)
     for p in norm.parameters():
@@ -78,6 +80,7 @@ def test_what_follows_equals_torchs(tokens: int, inputs: int, outputs: int, call
 
 
 @torch.no_grad()
+@pytest.mark.kernels
 def test_operands_in_any_order_of_memory(calls: list[object]) -> None:
     x, weight, norm = torch.randn(9, 5), torch.randn(5, 6).T, nn.LayerNorm(6)
     bias, residual = torch.zeros(1).expand(6), torch.randn(6, 9).T
@@ -86,6 +89,7 @@ def test_operands_in_any_order_of_memory(calls: list[object]) -> None:
     assert len(calls) == 1
 
 
+@pytest.mark.kernels
 def test_gelu_everywhere() -> None:
     x = torch.cat([torch.linspace(-12, 12, 100_001), torch.tensor([1e30, -1e30, torch.inf, -torch.inf])])
     out = linear(x[:, None], torch.ones(1, 1), gelu=True)[:, 0]
@@ -97,6 +101,7 @@ def test_gelu_everywhere() -> None:
     "norm", [nn.LayerNorm(6, elementwise_affine=False), nn.LayerNorm(6, bias=False), nn.LayerNorm(6)]
 )
 @torch.no_grad()
+@pytest.mark.kernels
 def test_norms_without_weights_and_without_residual(norm: nn.LayerNorm) -> None:
     x, weight, residual = torch.randn(9, 5), torch.randn(6, 5), torch.randn(9, 6)
     torch.testing.assert_close(linear(x, weight, norm=norm), norm(F.linear(x, weight)))
@@ -111,6 +116,7 @@ def test_other_dtypes_and_autocast_are_torchs(monkeypatch: pytest.MonkeyPatch) -
         assert apply_linear(nn.Linear(5, 6), torch.randn(3, 5)).dtype == torch.bfloat16
 
 
+@pytest.mark.kernels
 def test_operands_that_do_not_fit_are_errors() -> None:
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         apply_linear(nn.Linear(5, 6), torch.randn(3, 4))
@@ -122,12 +128,14 @@ def test_operands_that_do_not_fit_are_errors() -> None:
             torch.ops.swinv2_dense.linear(x, weight, None, False, norm, norm, 1e-5, wrong)
 
 
+@pytest.mark.kernels
 def test_what_follows_has_no_gradients() -> None:
     weight = torch.randn(6, 5, requires_grad=True)
     with pytest.raises(NotImplementedError, match="not differentiated"):
         linear(torch.randn(3, 5), weight, gelu=True)
 
 
+@pytest.mark.kernels
 def test_the_operator_is_as_torch_wants_it() -> None:
     x, weight, bias = (torch.randn(shape, requires_grad=True) for shape in ((2, 4, 5), (6, 5), (6,)))
     operator = torch.ops.swinv2_dense.linear

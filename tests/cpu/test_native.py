@@ -42,6 +42,7 @@ def run() -> torch.Tensor:
     return out.detach()
 
 
+@pytest.mark.kernels
 def test_compiles_once(cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     library = native.library()
     assert library is not None and library.answer() == 42
@@ -63,6 +64,7 @@ def test_a_changed_source_is_compiled_again(cache: Path, name: str) -> None:
 
 @pytest.mark.skipif("avx2" not in CPU, reason="names processors that this one is not")
 @pytest.mark.parametrize("march", ["x86-64", "haswell"])
+@pytest.mark.kernels
 def test_shorter_vectors_give_the_same(march: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processors have vectors of 16, 32 or 64 bytes, and the kernel is written for each."""
     monkeypatch.setattr(native, "FOLDER", KERNELS)
@@ -89,6 +91,7 @@ def test_shorter_vectors_give_the_same(march: str, cache: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("compiler", ["", " ", '"g++', "no-such-compiler", "false"])
+@pytest.mark.kernels
 def test_without_a_compiler_attention_is_torchs_and_says_so(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiler: str
 ) -> None:
@@ -105,6 +108,7 @@ def test_without_a_compiler_attention_is_torchs_and_says_so(
     torch.testing.assert_close(run(), out, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.kernels
 def test_without_a_home_attention_is_torchs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
 
@@ -116,6 +120,7 @@ def test_without_a_home_attention_is_torchs(cache: Path, monkeypatch: pytest.Mon
         assert native.library() is None
 
 
+@pytest.mark.kernels
 def test_a_folder_that_cannot_be_written_is_no_obstacle(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.parent.write_text("in the way")
     assert native.library() is not None
@@ -135,6 +140,7 @@ def plant(path: Path, trace: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut off", "a byte", "zeros", "a folder", "no checksum", "odd checksum"])
+@pytest.mark.kernels
 def test_a_damaged_library_is_compiled_again(cache: Path, damage: str) -> None:
     assert native.library() is not None
     path = cached(cache)
@@ -160,6 +166,7 @@ def test_a_damaged_library_is_compiled_again(cache: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["cache", "above"])
+@pytest.mark.kernels
 def test_what_others_may_have_written_is_not_loaded(
     cache: Path, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,6 +185,7 @@ def test_what_others_may_have_written_is_not_loaded(
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives files away")
+@pytest.mark.kernels
 def test_a_library_of_somebody_else_is_not_loaded(cache: Path, tmp_path: Path) -> None:
     plant(cached(cache), tmp_path / "trace")
     cached(cache).with_suffix(".sha256").write_text(hashlib.sha256(cached(cache).read_bytes()).hexdigest())
@@ -187,6 +195,7 @@ def test_a_library_of_somebody_else_is_not_loaded(cache: Path, tmp_path: Path) -
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.kernels
 def test_starts_at_once_compile_once(cache: Path, tmp_path: Path) -> None:
     program = (
         "import pathlib, sys\nfrom swinv2_dense.cpu import native\n"

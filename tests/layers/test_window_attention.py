@@ -144,6 +144,7 @@ def test_fused_gradients_equal_those_of_the_formula_whatever_the_group(
         ((1, 1), (4, 4), 2, 8),
     ],
 )
+@pytest.mark.kernels
 def test_cpu_kernel_equals_the_formula_in_both_directions(
     size: tuple[int, ...], window: tuple[int, ...], heads: int, channels: int, threads: int
 ) -> None:
@@ -160,6 +161,7 @@ def test_cpu_kernel_equals_the_formula_in_both_directions(
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.05), (torch.float16, 0.02)])
+@pytest.mark.kernels
 def test_cpu_kernel_in_lower_precision(dtype: torch.dtype, tolerance: float) -> None:
     grid = window_grid((9, 20), (8, 16), shifted=True)
     qkv, scale, table = drawn((9, 20), (8, 16), 3, 32)
@@ -170,6 +172,7 @@ def test_cpu_kernel_in_lower_precision(dtype: torch.dtype, tolerance: float) -> 
     assert_equals_the_formula(attend, (qkv, scale, table), grid, dtype, tolerance)
 
 
+@pytest.mark.kernels
 def test_large_logits_neither_overflow_nor_vanish() -> None:
     """Logits of one row from -100 to 116, the largest that tau >= 0.01 and a bias below 16 allow."""
     grid = window_grid((4, 16), (4, 16), shifted=False)
@@ -183,6 +186,7 @@ def test_large_logits_neither_overflow_nor_vanish() -> None:
     assert all(g.isfinite().all() for g in torch.autograd.grad(out.sum(), (qkv, scale, table)))
 
 
+@pytest.mark.kernels
 def test_a_number_that_is_none_stays_visible() -> None:
     grid = window_grid((4, 4), (4, 4), shifted=False)
     qkv, scale, table = (t.detach().float() for t in drawn((4, 4), (4, 4), HEADS, 4))
@@ -193,6 +197,7 @@ def test_a_number_that_is_none_stays_visible() -> None:
     assert out[1].isfinite().all()
 
 
+@pytest.mark.kernels
 def test_a_bias_beyond_what_float32_raises_e_to() -> None:
     """The meta network's is below 16; anybody may call the function."""
     grid = window_grid((3, 3), (3, 3), shifted=False)
@@ -203,7 +208,19 @@ def test_a_bias_beyond_what_float32_raises_e_to() -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_an_empty_batch() -> None:
+@pytest.mark.parametrize("attend", [cosine_attention, cosine_attention_plain, window_attention.cosine_attention_fused])
+@pytest.mark.parametrize("size", [(6, 6), (3, 5), (2, 9, 4)])
+@pytest.mark.parametrize("grad", [False, True])
+def test_an_empty_batch(attend: Callable[..., Tensor], size: tuple[int, ...], grad: bool) -> None:
+    window = (4,) * len(size)
+    qkv, scale, table = (t.detach().requires_grad_(grad) for t in drawn(size, window, HEADS, 4))
+    out = attend(qkv[:0], scale, table, window_grid(size, window, shifted=True))
+    assert out.shape == (0, *size, HEADS * 4)
+    if grad:
+        assert not any(g.any() for g in torch.autograd.grad(out.sum(), (qkv, scale, table)))
+
+
+def test_a_module_takes_an_empty_batch() -> None:
     assert make((4, 4), shifted=True)(torch.zeros(0, 6, 6, DIM, dtype=torch.float64)).shape == (0, 6, 6, DIM)
 
 
@@ -213,6 +230,7 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda *args: cosine_attention(*args, grid), inputs)
 
 
+@pytest.mark.kernels
 def test_the_operators_are_as_torch_wants_them() -> None:
     """Schemas, fake tensors, autograd registration and what torch.compile needs."""
     qkv, scale, table = drawn((5, 6), (4, 4), HEADS, 4)
@@ -246,6 +264,7 @@ def test_operands_that_do_not_fit_are_errors(
         torch.ops.swinv2_dense.window_attention(*operands.values())
 
 
+@pytest.mark.kernels
 def test_operands_of_the_backward_operator_are_checked_too() -> None:
     qkv, scale, table = (t.detach().float() for t in drawn((5, 6), (4, 4), HEADS, 4))
     grid = ((5, 6), (4, 4), (True, True))
@@ -257,12 +276,14 @@ def test_operands_of_the_backward_operator_are_checked_too() -> None:
             backward(qkv, scale, table, *wrong, *grid)
 
 
+@pytest.mark.kernels
 def test_a_table_of_a_larger_window_fits() -> None:
     qkv, scale, table = (t.detach().float() for t in drawn((3, 6), (8, 8), HEADS, 4))
     grid = window_grid((3, 6), (4, 4), shifted=True)
     torch.testing.assert_close(cpu_attention(qkv, scale, table, grid), cosine_attention_plain(qkv, scale, table, grid))
 
 
+@pytest.mark.kernels
 def test_the_counter_of_operations_sees_the_kernel() -> None:
     grid = window_grid((8, 8), (4, 4), shifted=False)
     counts = []
@@ -330,6 +351,7 @@ def test_half_precision_is_close_to_float32(dtype: torch.dtype) -> None:
         assert (a - b).norm() < 0.1 * b.norm()
 
 
+@pytest.mark.kernels
 def test_no_matrix_of_all_windows_is_ever_held() -> None:
     """The largest tensor of a training step grows with tokens, not with tokens times window."""
     attn = make((16, 16), shifted=True).float()
