@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     loaded = load_model(args.checkpoint, args.config, device="cpu")
     model = loaded.model.get_submodule("backbone") if args.backbone else loaded.model
     out = args.out or Path(args.checkpoint).with_suffix(f".{args.to}")
-    report = export(model, out, size=args.size, half=args.half, metadata={"classes": list(loaded.classes)})
+    names = {"classes": list(loaded.classes), "palette": [list(colour) for colour in loaded.palette]}
+    report = export(model, out, size=args.size, half=args.half, metadata=names)
     for deviation in report.checked:
         print(f"{' x '.join(map(str, deviation.shape)):>24}   difference {deviation.error:.1e}")
     print(f"wrote {report.path} ({report.bytes / 2**20:.1f} MiB)")

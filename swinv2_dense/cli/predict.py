@@ -2,8 +2,8 @@
 
 Writes each image with what was found drawn on it, and predictions.jsonl: COCO's result format for detection, with masks
 as run lengths; for segmentation also an index map, maps/NAME.png; for classes their labels and scores. Models of SimMIM
-reconstruct images of which they see a part. A checkpoint that swinv2 train saved needs nothing else. What cannot be
-read is listed, the rest is predicted, and the exit status is 1 then.
+reconstruct images of which they see a part. A checkpoint that swinv2 train saved, and what swinv2 export made of it,
+needs nothing else. What cannot be read is listed, the rest is predicted, and the exit status is 1 then.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "weights.pth street.jpg --config coco/htc_swinv2_t",
     )
     parser = Parser("predict", __doc__, examples)
-    parser.add_argument("checkpoint", help="a run's .pth; weights alone need --config")
+    parser.add_argument("checkpoint", help="a run's .pth, or its .onnx or .pt2; weights alone need --config")
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, folder, pattern, video, camera number, -")
     parser.add_argument("--config", help="path or name of a config, in the place of the checkpoint's own")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/predict"), help="folder (default: %(default)s)")

@@ -57,7 +57,7 @@ def export(
     path: str | os.PathLike[str],
     *,
     size: Sequence[int] | None = None,
-    frames: int = 16,
+    frames: int | None = None,
     half: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> ExportReport:
@@ -70,7 +70,7 @@ def export(
         model: backbone, classifier, segmenter, video recogniser or detector with a SwinV2 backbone of ours.
         path: where to; its ending names the format.
         size: (H, W) in pixels that the file takes; None for any, which detectors cannot have.
-        frames: T of the clips that a video model takes.
+        frames: T of the clips that a video model takes (default: what its config's pipeline makes, else 16).
         half: weights and arithmetic in float16; input and outputs stay float32.
         metadata: what else to note in the file: ``mean``, ``std``, ``classes`` ...
 
@@ -84,8 +84,10 @@ def export(
     what = exportable(model)
     if size is None and not what.any_size:
         raise UserError(f"a {type(model).__name__} can be exported for one size of image only: give it (--size H W)")
+    inputs = _inputs(model, what, size, frames or _frames(getattr(model, "cfg", None)))
     notes = {**_notes(model, what, size, half), **(metadata or {})}
-    inputs = _inputs(model, what, size, frames)
+    if len(what.axes) == 3:
+        notes["frames"] = inputs[0].shape[2]
     with torch.no_grad():
         expected = [what.reference(x) for x in inputs]
     module = _Half(what.module) if half else what.module
@@ -123,6 +125,9 @@ def _notes(model: nn.Module, what: Exportable, size: Sequence[int] | None, half:
         "pretrained_window_size": [list(window) for window in backbone.pretrained_window_size],
         "classes": list((getattr(model, "dataset_meta", None) or {}).get("classes") or []),
     }
+    # as in a checkpoint: with it a file predicts from images, as its pipeline prepares them
+    if hasattr(cfg := getattr(model, "cfg", None), "pretty_text"):
+        notes["config"] = cfg.pretty_text
     for name in ("mean", "std"):
         value = getattr(preprocessor, name, None)
         if value is not None:
@@ -132,6 +137,16 @@ def _notes(model: nn.Module, what: Exportable, size: Sequence[int] | None, half:
         names = ("_channel_conversion", "channel_conversion", "to_rgb")
         notes["channel_order"] = "rgb" if any(getattr(preprocessor, name, False) for name in names) else "bgr"
     return notes
+
+
+def _frames(cfg: Any) -> int:
+    """Frames of the clips that a config's testing pipeline makes."""
+    for split in ("test", "val"):
+        dataset = ((cfg or {}).get(f"{split}_dataloader") or {}).get("dataset") or {}
+        for step in dataset.get("pipeline") or []:
+            if "clip_len" in step:
+                return int(step["clip_len"])
+    return 16
 
 
 def _inputs(model: nn.Module, what: Exportable, size: Sequence[int] | None, frames: int) -> list[Tensor]:

@@ -28,7 +28,8 @@ class ExportedModel:
     Attributes:
         metadata: ``task``; ``outputs``, their names; ``size``, the (H, W) that it takes, or None for any; ``mean`` and
             ``std`` of the input's channels and ``channel_order`` ('rgb' or 'bgr') where the model says them;
-            ``classes``; ``window_size`` and ``pretrained_window_size`` of every stage.
+            ``classes``, ``palette``; ``window_size`` and ``pretrained_window_size`` of every stage; ``frames`` of a
+            video model's clips; ``config``, its text, where the model had one.
     """
 
     def __init__(self, run: Callable[[NDArray[Any]], Outputs], metadata: Mapping[str, Any], source: str) -> None:

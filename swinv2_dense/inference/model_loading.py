@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
 
-__all__ = ["LoadedModel", "get_model", "list_models", "load_model"]
+__all__ = ["LoadedModel", "get_model", "is_exported", "list_models", "load_exported", "load_model"]
 
 # A config's default_scope -> its task.
 TASKS = {"mmdet": "detection", "mmseg": "segmentation", "mmaction": "video", "mmpretrain": "classification"}
@@ -29,7 +29,8 @@ TASKS = {"mmdet": "detection", "mmseg": "segmentation", "mmaction": "video", "mm
 @dataclass
 class LoadedModel:
     """``model``: in evaluation mode, on its device. ``task``: one of ``TASKS``' values, or 'simmim'. ``pipeline``: what
-    makes a batch's entry of an image. ``classes``, ``palette`` (RGB): empty where nobody says them."""
+    makes a batch's entry of an image. ``classes``, ``palette`` (RGB): empty where nobody says them. ``misfit``: of an
+    exported file, why it cannot take an entry, or None."""
 
     model: nn.Module
     cfg: Config
@@ -39,6 +40,7 @@ class LoadedModel:
     device: str
     classes: list[str] = field(default_factory=list)
     palette: list[Any] = field(default_factory=list)
+    misfit: Callable[[Any], str | None] | None = None
 
 
 def list_models(pattern: str = "") -> list[str]:
@@ -129,6 +131,55 @@ def load_model(
     model = _ready(built, cfg, device)
     where = str(next(model.parameters()).device)
     return LoadedModel(model, cfg, scope, _task(cfg, scope), pipeline, where, classes, palette)
+
+
+def is_exported(source: Any) -> bool:
+    """Whether it is the path of a file that ``swinv2 export`` writes."""
+    return isinstance(source, (str, os.PathLike)) and Path(source).suffix in (".onnx", ".pt2")
+
+
+@quiet_libraries()
+def load_exported(
+    path: str | os.PathLike[str],
+    config: str | os.PathLike[str] | Config | None = None,
+    *,
+    device: str | None = None,
+    window: int | Sequence[int] | None = None,
+    tta: bool = False,
+) -> LoadedModel:
+    """An exported file in the place of :func:`load_model`'s model, with the same arguments.
+
+    Raises:
+        UserError: no such file, or none of ours; it does not say how images are prepared; or an option that a file
+            cannot follow.
+    """
+    source = os.fspath(path)
+    from swinv2_dense.export.loaded import load
+
+    exported = load(source)
+    if tta:
+        raise UserError(f"--tta: {source} is one graph, without test-time augmentation; predict with the checkpoint")
+    if window is not None:
+        has = exported.metadata.get("window_size")
+        raise UserError(f"--window: the window is a constant of {source} ({has}); load the checkpoint with another")
+    if device not in (None, "cpu"):
+        raise UserError(f"--device {device}: {source} runs where its runtime does; leave the device out")
+    meta: Mapping[str, Any] = {"cfg": exported.metadata.get("config")}
+    if config is None and meta["cfg"] is None:
+        raise UserError(
+            f"{source} does not say how images are prepared, as its model had no config when it was exported: "
+            "add the config, --config NAME, or read it by swinv2_dense.export.load"
+        )
+    cfg = _read_config(config) if config is not None else _stored_config(meta, source)
+    scope = _import_library(cfg)
+    if config is None:
+        _check_stored(cfg, scope, source)
+    from swinv2_dense.inference.exported_model import file_model
+
+    names = exported.metadata if exported.metadata.get("classes") else None
+    classes, palette = _names(names, cfg, scope)
+    model = file_model(exported, cfg)
+    return LoadedModel(model, cfg, scope, _task(cfg, scope), _pipeline(cfg), "cpu", classes, palette, model.problem)
 
 
 def _of_model(model: nn.Module) -> LoadedModel:

@@ -11,7 +11,7 @@ import numpy as np
 
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
-from swinv2_dense.inference.model_loading import LoadedModel, load_model
+from swinv2_dense.inference.model_loading import LoadedModel, is_exported, load_exported, load_model
 from swinv2_dense.inference.pipelines import composed, entry, same_shape
 from swinv2_dense.inference.results import Classification, Detections, Reconstruction, Result, SegmentationMap
 from swinv2_dense.inference.sources import Item, expand, is_video, items
@@ -33,8 +33,8 @@ class Predictor:
     May be called by several threads at once; they take turns on the model.
 
     Args:
-        checkpoint: a ``.pth`` of a run, which needs nothing else; weights alone, with ``config``; or a model of
-            :func:`get_model`.
+        checkpoint: a ``.pth`` of a run, which needs nothing else; weights alone, with ``config``; a ``.onnx`` or
+            ``.pt2`` that ``swinv2 export`` wrote of a run; or a model of :func:`get_model`.
         config: name or path of a config, or a config, in the place of the checkpoint's own.
         device: such as ``cuda:0`` (default: a GPU where there is one).
         window: tokens, in the place of the config's window.
@@ -65,7 +65,10 @@ class Predictor:
     ) -> None:
         if batch < 1:
             raise UserError(f"batch {batch}: give a number of images from 1 on")
-        self.loaded: LoadedModel = load_model(checkpoint, config, device=device, window=window, tta=tta)
+        if isinstance(checkpoint, (str, os.PathLike)) and is_exported(checkpoint):
+            self.loaded: LoadedModel = load_exported(checkpoint, config, device=device, window=window, tta=tta)
+        else:
+            self.loaded = load_model(checkpoint, config, device=device, window=window, tta=tta)
         self.task = self.loaded.task
         self.score, self.batch, self.tile, self.overlap = score, batch, tile, overlap
         self.keep = self._class_indices(classes)
@@ -141,12 +144,21 @@ class Predictor:
             return None
         if self.task != "video":
             assert item.image is not None
-            return self._compose(entry(item.image, item.name))
+            prepared = self._compose(entry(item.image, item.name))
+            item.problem = self._misfit(item, prepared)
+            return prepared
         try:
-            return self._compose({"filename": item.path, "label": -1, "start_index": 0, "modality": "RGB"})
+            prepared = self._compose({"filename": item.path, "label": -1, "start_index": 0, "modality": "RGB"})
+            item.problem = self._misfit(item, prepared)
+            return prepared
         except (OSError, ValueError, RuntimeError) as error:
             item.problem = f"{item.path} cannot be decoded: {str(error).splitlines()[0]}"
             return None
+
+    def _misfit(self, item: Item, prepared: Any) -> str | None:
+        """Why an exported file cannot take what the pipeline made; None of other models."""
+        problem = self.loaded.misfit(prepared) if self.loaded.misfit is not None else None
+        return f"{item.path or item.name}: {problem}" if problem else None
 
     def _forward(self, prepared: Sequence[Any]) -> list[Any]:
         import torch

@@ -1,0 +1,187 @@
+"""A file of ``swinv2 export`` as a model that predicts: preparation and results are the libraries', the network's
+outputs the file's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swinv2_dense.errors import UserError
+from swinv2_dense.export.detectors import paste
+from swinv2_dense.export.loaded import ExportedModel
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+__all__ = ["FileModel", "file_model"]
+
+# Whose normalisation a model has whose config names none.
+_PREPROCESSORS = {"mmpretrain": "ClsDataPreprocessor"}
+
+
+class FileModel(nn.Module):
+    """What prediction asks of a model, computed by a file."""
+
+    def __init__(self, exported: ExportedModel, cfg: Config) -> None:
+        super().__init__()
+        from mmengine.registry import MODELS, DefaultScope
+
+        self.exported, self.cfg = exported, cfg
+        settings = dict(cfg.model.get("data_preprocessor") or {})
+        settings.setdefault("type", _PREPROCESSORS.get(cfg.default_scope, "BaseDataPreprocessor"))
+        settings.pop("batch_augments", None)  # of training
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            self.data_preprocessor = MODELS.build(settings)
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(value) for name, value in self.exported(images.numpy()).items()}
+
+    def problem(self, prepared: Any) -> str | None:
+        """Why the file cannot take an entry that the pipeline made, or None."""
+        size = self.exported.metadata.get("size")
+        if size is None:
+            return None
+        inputs = prepared["inputs"]
+        found = list((inputs[0] if isinstance(inputs, (list, tuple)) else inputs).shape[-2:])
+        return None if self.fits(found, size) else self.refusal(found)
+
+    def fits(self, found: list[int], size: list[int]) -> bool:
+        return found == list(size)
+
+    def refusal(self, found: Any) -> str:
+        height, width = self.exported.metadata["size"]
+        return (
+            f"its pipeline makes an image of {found[0]} x {found[1]} pixels, and {self.exported.source} takes "
+            f"{height} x {width}: export with --size {found[0]} {found[1]}"
+        )
+
+    def test_step(self, data: Mapping[str, Any]) -> list[Any]:
+        data = self.data_preprocessor(data, False)
+        return self.results(data["inputs"], data["data_samples"])
+
+    def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
+        raise NotImplementedError
+
+
+class _Classifier(FileModel):
+    def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
+        return [SimpleNamespace(pred_score=scores) for scores in self.outputs(images)["scores"]]
+
+
+class _Recogniser(FileModel):
+    def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
+        views = images.shape[1]  # images: B x views x 3 x T x H x W
+        wanted = self.exported.metadata.get("frames")
+        if wanted is not None and images.shape[-3] != wanted:
+            raise UserError(
+                f"{self.exported.source} takes clips of {wanted} frames, and its pipeline makes {images.shape[-3]}"
+            )
+        scores = self.outputs(images.flatten(0, 1))["scores"]
+        return [SimpleNamespace(pred_score=score) for score in scores.unflatten(0, (-1, views)).mean(1)]
+
+
+class _Detector(FileModel):
+    """Images smaller than the file's size are padded on the right and below, as in a batch of mmdet's."""
+
+    def fits(self, found: list[int], size: list[int]) -> bool:
+        return found[0] <= size[0] and found[1] <= size[1]
+
+    def refusal(self, found: Any) -> str:
+        height, width = self.exported.metadata["size"]
+        return (
+            f"its pipeline makes an image of {found[0]} x {found[1]} pixels, which does not fit into the {height} x "
+            f"{width} of {self.exported.source}: export with a --size that all images fit into"
+        )
+
+    def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
+        height, width = self.exported.metadata["size"]
+        for sample in samples:
+            if not self.fits(list(sample.img_shape), [height, width]):
+                raise UserError(self.refusal(sample.img_shape))
+        # Smaller than the padded image where the file's size is no multiple of the padding's.
+        value = getattr(self.data_preprocessor, "pad_value", 0)
+        images = F.pad(images, (0, width - images.shape[-1], 0, height - images.shape[-2]), value=value)
+        outputs = self.outputs(images)
+        return [
+            SimpleNamespace(pred_instances=self._instances({name: out[row] for name, out in outputs.items()}, sample))
+            for row, sample in enumerate(samples)
+        ]
+
+    def _instances(self, outputs: Mapping[str, Tensor], sample: Any) -> Any:
+        """In the original image's pixels; its masks as a model's, at its size."""
+        from mmengine.structures import InstanceData
+
+        (height, width), boxes = sample.img_shape[:2], outputs["boxes"]
+        boxes = boxes.clamp_min(0).minimum(boxes.new_tensor([width, height] * 2))
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(-1)  # others lie in the padding
+        found = (outputs["labels"] >= 0) & inside
+        boxes = boxes[found] / boxes.new_tensor(sample.scale_factor).repeat(2)
+        instances = InstanceData(bboxes=boxes, scores=outputs["scores"][found], labels=outputs["labels"][found])
+        if "masks" in outputs:
+            threshold = self.cfg.model.test_cfg.rcnn.get("mask_thr_binary", 0.5)
+            size = sample.ori_shape[:2]
+            masks = torch.zeros((len(boxes), *size), dtype=torch.bool)
+            for row, mask in enumerate(outputs["masks"][found]):  # one by one: they are as large as the image
+                masks[row] = paste(mask[None], boxes[row : row + 1], *size)[0] >= threshold
+            instances.masks = masks
+        return instances
+
+
+def _segmenter(exported: ExportedModel, cfg: Config) -> FileModel:
+    from mmseg.models.segmentors import EncoderDecoder
+    from mmseg.models.segmentors.base import BaseSegmentor
+
+    class Whole(EncoderDecoder):
+        """mmseg's, whole images or sliding windows, with the file in the place of its network."""
+
+        def __init__(self, file: FileModel) -> None:
+            BaseSegmentor.__init__(self)
+            head = cfg.model.decode_head
+            self.file, self.test_cfg = [file], cfg.model.test_cfg  # in a list: no module of it
+            self.align_corners = head.get("align_corners", False)
+            self.out_channels = head.get("out_channels") or head.num_classes
+            self.decode_head = SimpleNamespace(threshold=head.get("threshold") or 0.3)
+
+        def encode_decode(self, inputs: Tensor, batch_img_metas: Any) -> Tensor:
+            return self.file[0].outputs(inputs.contiguous())["logits"]
+
+    class Segmenter(FileModel):
+        def __init__(self) -> None:
+            super().__init__(exported, cfg)
+            self.whole = Whole(self)
+
+        def problem(self, prepared: Any) -> str | None:
+            return None if cfg.model.test_cfg.get("mode") == "slide" else super().problem(prepared)
+
+        def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
+            return list(self.whole.predict(images, samples))
+
+    return Segmenter()
+
+
+def file_model(exported: ExportedModel, cfg: Config) -> FileModel:
+    """The file's model by its task.
+
+    Raises:
+        UserError: the file's task is none that predicts, or of another library than the config.
+    """
+    makers = {
+        "classification": ("mmpretrain", _Classifier),
+        "video": ("mmaction", _Recogniser),
+        "detection": ("mmdet", _Detector),
+        "segmentation": ("mmseg", _segmenter),
+    }
+    task = exported.metadata.get("task")
+    if task not in makers:
+        raise UserError(f"{exported.source} gives {task}, not predictions: read it by swinv2_dense.export.load")
+    scope, maker = makers[task]
+    if cfg.default_scope != scope:
+        raise UserError(f"{exported.source} does {task}, and the config is for a model of {cfg.default_scope}")
+    if task == "video" and (cfg.model.get("cls_head") or {}).get("average_clips", "prob") != "prob":
+        raise UserError(f"{exported.source} gives probabilities, and the config averages clips in another way")
+    return maker(exported, cfg).eval()

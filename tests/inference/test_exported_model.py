@@ -1,0 +1,201 @@
+"""What swinv2 export wrote predicts as its checkpoint does; what a file cannot do is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from swinv2_dense import Predictor, get_model
+from swinv2_dense.cli.main import main
+from swinv2_dense.errors import UserError
+from swinv2_dense.export import ExportedModel, export, load
+from swinv2_dense.inference.exported_model import file_model
+from swinv2_dense.inference.sources import Item
+from tests.inference.conftest import CLASSES, Run
+
+pytest.importorskip("onnxscript", reason="exporting needs the export extra")
+pytest.importorskip("onnxruntime", reason="exporting needs the export extra")
+
+RunOf = Callable[[str], Run]
+
+
+@pytest.fixture(scope="session")
+def file_of(run_of: RunOf) -> Callable[..., Path]:
+    """By task and ending, the file that ``swinv2 export`` makes of its run; made once."""
+
+    def make(task: str, suffix: str = ".onnx", *options: str) -> Path:
+        checkpoint = run_of(task).checkpoint if task != "detection" else without_semantic(run_of(task))
+        path = checkpoint.with_name("_".join(("exported", *options)) + suffix)
+        if not path.exists():
+            main(["export", str(checkpoint), "--to", suffix[1:], "--out", str(path), *options])
+        return path
+
+    return make
+
+
+@pytest.fixture
+def square(image: np.ndarray) -> np.ndarray:
+    """48 x 48: its pipeline makes 64 x 64 of it, which the detector's file takes."""
+    return np.ascontiguousarray(image[:48, :48])
+
+
+def without_semantic(run: Run) -> Path:
+    """The run's detector as an HTC that can be exported."""
+    import torch
+    from mmengine.config import Config
+
+    path = run.checkpoint.with_name("without_semantic.pth")
+    if not path.exists():
+        cfg = Config.fromfile(run.config)
+        roi = cfg.model.roi_head
+        for key in [key for key in roi if key.startswith("semantic_")]:
+            del roi[key]
+        roi.type = "HybridTaskCascadeRoIHead"
+        made = get_model(cfg, device="cpu")
+        torch.manual_seed(0)
+        for parameter in made.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        meta = {"cfg": cfg.pretty_text, "dataset_meta": {"classes": CLASSES["detection"]}}
+        torch.save({"state_dict": made.state_dict(), "meta": meta}, path)
+    return path
+
+
+def assert_logits(one: Predictor, other: Predictor, image: np.ndarray) -> None:
+    """Untrained models give one class nearly everywhere; their logits differ from pixel to pixel."""
+    found, wanted = (p._forward([p._prepare(Item("a", "a", image))])[0].seg_logits.data.numpy() for p in (one, other))
+    assert wanted.std(axis=(1, 2)).max() > 0
+    np.testing.assert_allclose(found, wanted, atol=1e-4 * max(1, np.abs(wanted).max()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_classifier(run_of: RunOf, file_of: Callable[..., Path], image: np.ndarray, suffix: str) -> None:
+    images = [image, image[:40], image[:, ::-1].copy()]
+    expected = Predictor(run_of("classification").checkpoint, device="cpu")(images)
+    found = Predictor(file_of("classification", suffix), batch=2)(images)
+    for one, other in zip(found, expected, strict=True):
+        assert type(one) is type(other) and one.names == other.names and set(one.names) == {"cat", "dog", "bird"}
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_segmenter_of_any_size(run_of: RunOf, file_of: Callable[..., Path], image: np.ndarray, suffix: str) -> None:
+    expected = Predictor(run_of("segmentation").checkpoint, device="cpu")
+    found = Predictor(file_of("segmentation", suffix))
+    for one in (image, image[:40], np.ascontiguousarray(image.transpose(1, 0, 2))):
+        result, wanted = found(one), expected(one)
+        assert (result.map != wanted.map).mean() < 1e-3 and result.map.shape == one.shape[:2]
+        assert result.names == wanted.names
+        assert_logits(found, expected, one)
+
+
+@pytest.mark.slow
+def test_a_segmenter_by_sliding_windows(file_of: Callable[..., Path], run_of: RunOf, image: np.ndarray) -> None:
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(run_of("segmentation").config)
+    cfg.model.test_cfg = dict(mode="slide", crop_size=(32, 32), stride=(20, 20))
+    expected = Predictor(run_of("segmentation").checkpoint, cfg, device="cpu")
+    assert_logits(Predictor(file_of("segmentation"), cfg), expected, image)
+
+
+@pytest.mark.slow
+def test_a_detector_boxes_and_masks(
+    run_of: RunOf, file_of: Callable[..., Path], image: np.ndarray, square: np.ndarray
+) -> None:
+    expected = Predictor(without_semantic(run_of("detection")), score=0.0, device="cpu")(square)
+    predictor = Predictor(file_of("detection", ".onnx", "--size", "64", "64"), score=0.0)
+    result = predictor(square)
+    assert len(result) == len(expected) > 0 and list(result.labels) == list(expected.labels)
+    np.testing.assert_allclose(result.boxes, expected.boxes, atol=1e-2)
+    np.testing.assert_allclose(result.scores, expected.scores, atol=1e-4)
+    assert result.masks.shape == expected.masks.shape
+    assert (result.masks != expected.masks).mean() < 1e-3 and expected.masks.any()
+    padded = predictor(image)  # 48 x 64 after its pipeline
+    assert padded.masks.shape[1:] == (60, 80)
+    assert (padded.boxes[:, [1, 3]] <= 60).all() and (padded.boxes[:, [0, 2]] <= 80).all()
+
+
+@pytest.mark.slow
+def test_a_video_recogniser(run_of: RunOf, file_of: Callable[..., Path], video: Path) -> None:
+    expected = Predictor(run_of("video").checkpoint, device="cpu")(str(video))
+    result = Predictor(file_of("video"))(str(video))
+    assert result.names == expected.names and set(result.names) == set(CLASSES["video"])
+    np.testing.assert_allclose(result.probabilities, expected.probabilities, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_command(file_of: Callable[..., Path], folder: Path, tmp_path: Path, capsys: Any) -> None:
+    path = file_of("detection", ".onnx", "--size", "48", "64")
+    assert main(["predict", str(path), str(folder / "a.png"), "--score", "0", "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "a.jpg").is_file()
+    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    assert lines and {"bbox", "segmentation"} <= set(lines[0])
+
+
+def exported(**metadata: Any) -> ExportedModel:
+    return ExportedModel(lambda images: {}, metadata, "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tta": True}, "--tta: .*model.onnx is one graph"),
+        ({"window": 12}, r"--window: the window is a constant of .*model.onnx \(\[\[4, 4\]\]\)"),
+        ({"device": "cuda:0"}, "--device cuda:0: .* leave the device out"),
+        ({}, "does not say how images are prepared"),
+    ],
+)
+def test_what_a_file_cannot_do(options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = exported(task="classification", window_size=[[4, 4]])
+    monkeypatch.setattr("swinv2_dense.export.loaded.load", lambda path: made)
+    with pytest.raises(UserError, match=message):
+        Predictor("model.onnx", **options)
+
+
+def test_files_that_do_not_predict(run_of: RunOf) -> None:
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(run_of("classification").config)
+    with pytest.raises(UserError, match="gives features, not predictions"):
+        file_model(exported(task="features"), cfg)
+    with pytest.raises(UserError, match="does detection, and the config is for a model of mmpretrain"):
+        file_model(exported(task="detection"), cfg)
+
+
+@pytest.mark.parametrize(
+    ("task", "size", "message"),
+    [
+        ("detection", [32, 48], "an image of 48 x 64 pixels, which does not fit into the 32 x 48 of model.onnx"),
+        ("segmentation", [64, 64], "an image of .* pixels, and model.onnx takes 64 x 64: export with --size"),
+    ],
+)
+def test_images_of_another_size_are_named(
+    run_of: RunOf, image: np.ndarray, task: str, size: list[int], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = exported(task=task, size=size, config=config_text(run_of(task)))
+    monkeypatch.setattr("swinv2_dense.export.loaded.load", lambda path: made)
+    predictor = Predictor("model.onnx")
+    with pytest.raises(UserError, match=message):
+        predictor(image)
+    skipped: list[Any] = []
+    assert list(predictor.stream([image], skipped.append)) == [] and len(skipped) == 1
+
+
+def config_text(run: Run) -> str:
+    from mmengine.config import Config
+
+    return str(Config.fromfile(run.config).pretty_text)
+
+
+@pytest.mark.slow
+def test_a_model_made_by_name_is_written_with_its_config(run_of: RunOf, tmp_path: Path) -> None:
+    report = export(get_model(run_of("classification").config, device="cpu"), tmp_path / "model.onnx", size=(64, 64))
+    assert "ImageClassifier" in load(report.path).metadata["config"]
+    assert len(Predictor(report.path)(np.zeros((90, 70, 3), np.uint8)).probabilities) == 3
