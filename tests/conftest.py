@@ -20,7 +20,12 @@ SLOW = {
     *("datasets/test_instaboost.py", "datasets/test_video_clips.py"),
     *("demo/test_classification.py", "demo/test_detection.py", "demo/test_segmentation.py", "demo/test_video.py"),
     *("engine/runner/test_launch.py", "engine/runner/test_resumable.py", "engine/strategies/test_fully_sharded.py"),
-    *("export/test_exporting.py", "measure/test_benchmark.py", "measure/test_results.py"),
+    *(
+        "export/test_exporting.py",
+        "inference/test_exported_model.py",
+        "measure/test_benchmark.py",
+        "measure/test_results.py",
+    ),
     *("own_data/test_settings.py", "planning/test_plan.py", "planning/test_step.py", "test_fuzz.py", "test_wheel.py"),
 }
 

@@ -126,8 +126,9 @@ def _notes(model: nn.Module, what: Exportable, size: Sequence[int] | None, half:
         "classes": list((getattr(model, "dataset_meta", None) or {}).get("classes") or []),
     }
     # as in a checkpoint: with it a file predicts from images, as its pipeline prepares them
-    if hasattr(cfg := getattr(model, "cfg", None), "pretty_text"):
-        notes["config"] = cfg.pretty_text
+    text = getattr(getattr(model, "cfg", None), "pretty_text", None)
+    if text is not None:
+        notes["config"] = text
     for name in ("mean", "std"):
         value = getattr(preprocessor, name, None)
         if value is not None:

@@ -126,7 +126,7 @@ def test_a_detector_boxes_and_masks(
 def test_a_video_recogniser(run_of: RunOf, file_of: Callable[..., Path], video: Path) -> None:
     expected = Predictor(run_of("video").checkpoint, device="cpu")(str(video))
     result = Predictor(file_of("video"))(str(video))
-    assert result.names == expected.names and set(result.names) == set(CLASSES["video"])
+    assert result.names == expected.names and set(result.names) <= set(CLASSES["video"])
     np.testing.assert_allclose(result.probabilities, expected.probabilities, atol=1e-5)
 
 
