@@ -25,11 +25,12 @@ def test_a_checkpoint_becomes_a_file_beside_it(
         calls.append((model, str(path), options))
         return ExportReport(Path(path), {}, 2**20, [Deviation((2, 3, 64, 64), 1e-6)])
 
-    monkeypatch.setattr(loading, "load_model", lambda *_, **__: SimpleNamespace(model=model, classes=["cat"]))
+    loaded = SimpleNamespace(model=model, classes=["cat"], palette=[(1, 2, 3)])
+    monkeypatch.setattr(loading, "load_model", lambda *_, **__: loaded)
     monkeypatch.setattr(swinv2_dense.export, "export", write)
     export.main(["runs/last.pth", "--to", "pt2", "--size", "64", "48"])
     export.main(["runs/last.pth", "--backbone", "--half", "--out", "b.onnx"])
-    notes = {"metadata": {"classes": ["cat"]}}
+    notes = {"metadata": {"classes": ["cat"], "palette": [[1, 2, 3]]}}
     assert calls == [
         (model, "runs/last.pt2", {"size": [64, 48], "half": False, **notes}),
         (model["backbone"], "b.onnx", {"size": None, "half": True, **notes}),
