@@ -82,6 +82,8 @@ def export(
         raise UserError(f"{path}: its ending names the format, one of {', '.join(FORMATS)}")
     model = model.eval()
     what = exportable(model)
+    if size is not None and min(size) < 1:
+        raise UserError(f"--size {' '.join(map(str, size))}: height and width are pixels, from 1 on")
     if size is None and not what.any_size:
         raise UserError(f"a {type(model).__name__} can be exported for one size of image only: give it (--size H W)")
     inputs = _inputs(model, what, size, frames or _frames(getattr(model, "cfg", None)))
@@ -124,6 +126,7 @@ def _notes(model: nn.Module, what: Exportable, size: Sequence[int] | None, half:
         "window_size": [list(window) for window in backbone.window_size],
         "pretrained_window_size": [list(window) for window in backbone.pretrained_window_size],
         "classes": list((getattr(model, "dataset_meta", None) or {}).get("classes") or []),
+        **what.notes,
     }
     # as in a checkpoint: with it a file predicts from images, as its pipeline prepares them
     text = getattr(getattr(model, "cfg", None), "pretty_text", None)
@@ -235,7 +238,8 @@ def _check(
         if what.task == "detection":
             error = _detections_differ(outputs, wanted, x)
         else:
-            error = max(_difference(outputs[name], wanted[name], name, x) for name in outputs)
+            predicted = {n: what.as_predicted(n, torch.from_numpy(out)).numpy() for n, out in outputs.items()}
+            error = max(_difference(predicted[name], wanted[name], name, x) for name in predicted)
         if not error <= tolerance:  # also where it is no number
             raise _differs(f"outputs differ by {error:.1e}, more than {tolerance:.0e}", x)
         found.append(Deviation(tuple(x.shape), error))

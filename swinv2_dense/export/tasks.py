@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,8 +20,9 @@ __all__ = ["Exportable", "exportable"]
 @dataclass
 class Exportable:
     """``module``: B x 3 x *pixels -> a tuple of tensors, with ``outputs`` as their names, in operators that trace.
-    ``reference``: the same function of the model as it is. ``any_size``: whether height and width may be symbols.
-    ``axes``: of the input, behind batch and channels."""
+    ``reference``: what the model as it is predicts. ``any_size``: whether height and width may be symbols.
+    ``axes``: of the input, behind batch and channels. ``notes``: what readers have to know of the outputs.
+    ``as_predicted``: turns an output by name into what the model predicts, where that is not the output itself."""
 
     task: str
     module: nn.Module
@@ -27,6 +30,16 @@ class Exportable:
     outputs: tuple[str, ...]
     any_size: bool
     axes: tuple[str, ...] = ("height", "width")
+    notes: dict[str, Any] = field(default_factory=dict)
+    as_predicted: Callable[[str, Tensor], Tensor] = lambda name, output: output
+
+
+# What heads make of their logits; none: scores are the logits.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda x: x.softmax(-1),
+    "sigmoid": torch.sigmoid,
+    "none": lambda x: x,
+}
 
 
 class _Function(nn.Module):
@@ -45,9 +58,11 @@ def _of(
     task: str,
     function: Callable[[Any, Tensor], tuple[Tensor, ...]],
     outputs: tuple[str, ...],
+    reference: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
     **kw: Any,
 ) -> Exportable:
-    return Exportable(task, _Function(traceable(model), function).eval(), lambda x: function(model, x), outputs, **kw)
+    reference = reference or (lambda x: function(model, x))
+    return Exportable(task, _Function(traceable(model), function).eval(), reference, outputs, **kw)
 
 
 def exportable(model: nn.Module) -> Exportable:
@@ -84,16 +99,53 @@ def _backbone(model: Any) -> Exportable:
     return _of(model, "features", features, names, any_size=True, axes=axes)
 
 
+def _activation(model: nn.Module, logits: Any, predict: Callable[[Tensor], Tensor]) -> str:
+    """Which of ``ACTIVATIONS`` a model's head ends with; found by asking for the scores of drawn logits.
+
+    Args:
+        logits: an output of the head, for its shape.
+        predict: of the head, B x classes -> scores.
+
+    Raises:
+        UserError: none of them.
+    """
+    if isinstance(logits, Tensor) and logits.ndim == 2:
+        drawn = torch.randn(3, logits.shape[1], generator=torch.Generator().manual_seed(0))
+        scores = predict(drawn)
+        for name, function in ACTIVATIONS.items():
+            made = function(drawn)
+            if made.shape == scores.shape and torch.allclose(made, scores, rtol=1e-5, atol=1e-6):
+                return name
+    raise UserError(
+        f"{type(model).__name__} cannot be exported: its head gives neither logits, a row for each image, nor their "
+        "softmax or sigmoid as scores; export its backbone"
+    )
+
+
+@torch.no_grad()
 def _classifier(model: Any) -> Exportable:
-    if getattr(model, "head", None) is None:
-        raise UserError(f"{type(model).__name__} has no head: export its backbone")
+    head: Any = getattr(model, "head", None)
+    if not callable(getattr(head, "predict", None)):
+        raise UserError(f"{type(model).__name__} has no head that predicts: export its backbone")
+
+    def predict(logits: Tensor) -> Tensor:
+        asked = copy.copy(head)  # shares the weights; only what it computes from features is replaced
+        asked.forward = lambda *_: logits
+        return torch.stack([sample.pred_score for sample in asked.predict(None)])
+
+    logits = model(torch.zeros(1, 3, 64, 64), mode="tensor")
+    name = _activation(model, logits, predict)
 
     def scores(model: Any, images: Tensor) -> tuple[Tensor, ...]:
-        return (model(images, mode="tensor").softmax(-1),)
+        return (ACTIVATIONS[name](model(images, mode="tensor")),)
 
-    return _of(model, "classification", scores, ("scores",), any_size=True)
+    def reference(images: Tensor) -> tuple[Tensor, ...]:
+        return (torch.stack([sample.pred_score for sample in model.predict(images)]),)
+
+    return _of(model, "classification", scores, ("scores",), reference, any_size=True, notes={"activation": name})
 
 
+@torch.no_grad()
 def _segmenter(model: Any) -> Exportable:
     head = model.decode_head
     if isinstance(head, nn.ModuleList) or not hasattr(head, "align_corners") or not hasattr(head, "conv_seg"):
@@ -101,20 +153,79 @@ def _segmenter(model: Any) -> Exportable:
             f"segmenters with a {type(head).__name__} cannot be exported (Mask2Former's deformable attention reads the "
             "sizes of its levels from tensors, which a graph cannot): UperNet and other heads that give logits can"
         )
+    if not isinstance(head(model.extract_feat(torch.zeros(1, 3, 64, 64))), Tensor):
+        raise UserError(f"segmenters with a {type(head).__name__} cannot be exported: it gives more than one map")
 
     def logits(model: Any, images: Tensor) -> tuple[Tensor, ...]:
         out = model.decode_head(model.extract_feat(images))
         size = images.shape[-2:]
         return (F.interpolate(out, size=size, mode="bilinear", align_corners=model.decode_head.align_corners),)
 
-    return _of(model, "segmentation", logits, ("logits",), any_size=True)
+    def reference(images: Tensor) -> tuple[Tensor, ...]:
+        from mmseg.structures import SegDataSample
+
+        size = tuple(images.shape[-2:])
+        meta = dict(img_shape=size, ori_shape=size, pad_shape=size)
+        samples = [SegDataSample(metainfo=meta) for _ in images]
+        # as predict does for whole images; a config that slides does it for every window
+        samples = model.postprocess_result(model.encode_decode(images, [meta] * len(images)), samples)
+        return (torch.stack([sample.seg_logits.data for sample in samples]),)
+
+    one = model.out_channels == 1
+    return _of(
+        model,
+        "segmentation",
+        logits,
+        ("logits",),
+        reference,
+        any_size=True,
+        notes={"threshold": head.threshold} if one else {},
+        as_predicted=lambda name, output: output.sigmoid() if one else output,
+    )
 
 
+@torch.no_grad()
 def _recogniser(model: Any) -> Exportable:
+    kind = type(model).__name__
     if getattr(model, "cls_head", None) is None:
-        raise UserError(f"{type(model).__name__} has no cls_head: export its backbone")
+        raise UserError(f"{kind} has no cls_head: export its backbone")
+    if "Recognizer3D" not in {base.__name__ for base in type(model).__mro__} or len(model.backbone.axes) != 3:
+        raise UserError(
+            f"{kind} cannot be exported: of recognisers those of clips can, Recognizer3D; export its backbone"
+        )
+    from mmaction.structures import ActionDataSample
 
-    def scores(model: Any, images: Tensor) -> tuple[Tensor, ...]:
-        return (model.cls_head(model.backbone(images)).softmax(-1),)
+    def logits(model: Any, clips: Tensor) -> Any:
+        features = model.backbone(clips)
+        if model.with_neck:
+            features, _ = model.neck(features)
+        return model.cls_head(features)
 
-    return _of(model, "video", scores, ("scores",), any_size=True, axes=("frames", "height", "width"))
+    def predict(logits: Tensor) -> Tensor:
+        samples = [ActionDataSample() for _ in logits]
+        return _of_one_view(model.cls_head.predict_by_feat(logits, samples))
+
+    name = _activation(model, logits(model, torch.zeros(1, 3, 8, 64, 64)), predict)
+
+    def scores(model: Any, clips: Tensor) -> tuple[Tensor, ...]:
+        return (ACTIVATIONS[name](logits(model, clips)),)
+
+    def reference(clips: Tensor) -> tuple[Tensor, ...]:
+        found = [model.predict(clip[None, None], [ActionDataSample()]) for clip in clips]
+        return (torch.cat([_of_one_view(samples) for samples in found]),)
+
+    return _of(
+        model,
+        "video",
+        scores,
+        ("scores",),
+        reference,
+        any_size=True,
+        axes=("frames", "height", "width"),
+        notes={"activation": name},
+    )
+
+
+def _of_one_view(samples: list[Any]) -> Tensor:
+    """B x classes; a head that does not average clips keeps an axis of clips."""
+    return torch.stack([sample.pred_score.reshape(-1, sample.pred_score.shape[-1])[0] for sample in samples])

@@ -81,8 +81,17 @@ class _Recogniser(FileModel):
             raise UserError(
                 f"{self.exported.source} takes clips of {wanted} frames, and its pipeline makes {images.shape[-3]}"
             )
-        scores = self.outputs(images.flatten(0, 1))["scores"]
-        return [SimpleNamespace(pred_score=score) for score in scores.unflatten(0, (-1, views)).mean(1)]
+        scores = self.outputs(images.flatten(0, 1))["scores"].unflatten(0, (-1, views))
+        average = _average_clips(self.cfg)
+        if average == "prob" and self.exported.metadata.get("activation") == "none":
+            scores = scores.softmax(-1)
+        return [SimpleNamespace(pred_score=score) for score in (scores if average is None else scores.mean(1))]
+
+
+def _average_clips(cfg: Config) -> str | None:
+    """How the config's head makes one prediction of several clips."""
+    average: str | None = (cfg.model.get("cls_head") or {}).get("average_clips")
+    return average
 
 
 class _Detector(FileModel):
@@ -145,7 +154,8 @@ def _segmenter(exported: ExportedModel, cfg: Config) -> FileModel:
             self.file, self.test_cfg = [file], cfg.model.test_cfg  # in a list: no module of it
             self.align_corners = head.get("align_corners", False)
             self.out_channels = head.get("out_channels") or head.num_classes
-            self.decode_head = SimpleNamespace(threshold=head.get("threshold") or 0.3)
+            threshold = exported.metadata.get("threshold", head.get("threshold"))
+            self.decode_head = SimpleNamespace(threshold=0.3 if threshold is None else threshold)  # mmseg's default
 
         def encode_decode(self, inputs: Tensor, batch_img_metas: Any) -> Tensor:
             return self.file[0].outputs(inputs.contiguous())["logits"]
@@ -182,6 +192,9 @@ def file_model(exported: ExportedModel, cfg: Config) -> FileModel:
     scope, maker = makers[task]
     if cfg.default_scope != scope:
         raise UserError(f"{exported.source} does {task}, and the config is for a model of {cfg.default_scope}")
-    if task == "video" and (cfg.model.get("cls_head") or {}).get("average_clips", "prob") != "prob":
-        raise UserError(f"{exported.source} gives probabilities, and the config averages clips in another way")
+    if task == "video" and exported.metadata.get("activation") == "softmax" and _average_clips(cfg) != "prob":
+        raise UserError(
+            f"{exported.source} gives probabilities, and the config's model.cls_head.average_clips="
+            f"{_average_clips(cfg)!r} takes logits: predict with the config that it was exported with"
+        )
     return maker(exported, cfg).eval()

@@ -190,7 +190,10 @@ class Predictor:
         if self.task == "video":
             view = prepared["inputs"]
             about["image"] = _array(view[len(view) // 2]).transpose(1, 2, 3, 0)[..., ::-1].astype(np.uint8)
-        return Classification.of(_array(output.pred_score).astype(np.float32), self.keep, **about)
+        scores = _array(output.pred_score).astype(np.float32)
+        if scores.ndim == 2:  # a video head that does not average clips (average_clips=None): clips x classes
+            scores = scores.mean(0)
+        return Classification.of(scores, self.keep, **about)
 
     def _about(self, item: Item) -> dict[str, Any]:
         names = {"classes": self.loaded.classes, "palette": self.loaded.palette}

@@ -199,3 +199,57 @@ def test_a_model_made_by_name_is_written_with_its_config(run_of: RunOf, tmp_path
     report = export(get_model(run_of("classification").config, device="cpu"), tmp_path / "model.onnx", size=(64, 64))
     assert "ImageClassifier" in load(report.path).metadata["config"]
     assert len(Predictor(report.path)(np.zeros((90, 70, 3), np.uint8)).probabilities) == 3
+
+
+@pytest.mark.parametrize("average", ["prob", "score", None])
+def test_views_are_averaged_as_the_head_does(run_of: RunOf, average: str | None) -> None:
+    """Of two views, against mmaction's own average; a head without one gives the scores of every view."""
+    import torch
+    from mmaction.structures import ActionDataSample
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(run_of("video").config)
+    cfg.model.cls_head.average_clips = average
+    logits = torch.randn(4, 7)
+    made = exported(task="video", activation="softmax" if average == "prob" else "none")
+    scores = logits.softmax(-1) if average == "prob" else logits
+    made._run = lambda images: {"scores": scores.numpy()}
+    found = file_model(made, cfg).results(torch.zeros(2, 2, 3, 8, 4, 4), [])
+    head = get_model(cfg, device="cpu").cls_head  # type: ignore[union-attr]
+    wanted = head.predict_by_feat(logits, [ActionDataSample(), ActionDataSample()])  # type: ignore[operator]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.pred_score, other.pred_score)
+
+
+def test_a_file_of_probabilities_is_not_averaged_as_logits(run_of: RunOf) -> None:
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(run_of("video").config)
+    cfg.model.cls_head.average_clips = "score"
+    with pytest.raises(UserError, match=r"model\.cls_head\.average_clips=.score. takes logits"):
+        file_model(exported(task="video", activation="softmax"), cfg)
+
+
+def test_a_video_head_that_does_not_average(run_of: RunOf, video: Path) -> None:
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(run_of("video").config)
+    cfg.model.cls_head.average_clips = None
+    result = Predictor(run_of("video").checkpoint, cfg, device="cpu")(str(video))
+    assert result.probabilities.shape == (7,)
+
+
+def test_one_channel_is_cut_at_the_files_threshold(run_of: RunOf) -> None:
+    import torch
+    from mmengine.config import Config
+    from mmseg.structures import SegDataSample
+
+    cfg = Config.fromfile(run_of("segmentation").config)
+    cfg.model.decode_head.update(num_classes=2, out_channels=1)
+    logits = torch.linspace(-3, 3, 12).view(1, 1, 3, 4)
+    for notes, threshold in (({"threshold": 0.0}, 0.0), ({"threshold": 0.7}, 0.7), ({}, 0.3)):
+        made = exported(task="segmentation", **notes)
+        made._run = lambda images: {"logits": logits.numpy()}
+        size = {"img_shape": (3, 4), "ori_shape": (3, 4), "pad_shape": (3, 4)}
+        (sample,) = file_model(made, cfg).results(torch.zeros(1, 3, 3, 4), [SegDataSample(metainfo=size)])
+        assert torch.equal(sample.pred_sem_seg.data[0], (logits[0, 0].sigmoid() > threshold).long())
