@@ -25,7 +25,13 @@ from swinv2_dense.progress import Progress, silent
 
 __all__ = ["activations", "count", "recount", "render"]
 
-_TITLES = {"coco": "COCO", "ade20k": "ADE20K", "kinetics400": "Kinetics-400", "imagenet": "ImageNet"}
+_TITLES = {
+    "coco": "COCO",
+    "ade20k": "ADE20K",
+    "kinetics400": "Kinetics-400",
+    "imagenet": "ImageNet",
+    "simmim": "SimMIM",
+}
 _STATE_BYTES = 16  # a parameter's weight, gradient and AdamW's two moments, in fp32
 
 _INTRODUCTION = """\
@@ -35,17 +41,18 @@ Written by `swinv2 results` from `configs/*/metafile.yml`; do not edit it here.
 
 **Every score on this page is reported in the paper (arXiv 2111.09883) and not reproduced here.** The authors released
 no detector, segmenter or video model of SwinV2. `none` means that the paper has no number for the config. Of ImageNet's
-classifiers, which they did release, the numbers are those of MMPretrain's model zoo; the addresses of the files are in
-`configs/imagenet/metafile.yml`.
+classifiers, which they did release, the numbers are those of MMPretrain's model zoo, and after SimMIM those of the
+authors' `MODELHUB.md`; the addresses of the files are in `configs/{imagenet,simmim}/metafile.yml`.
 
 - Input: one image in testing, height x width in pixels. COCO: an image of 480 x 640, the commonest size, at the
   config's test scale, padded; with several scales, the 1100 pixels of the single one. ADE20K: the same image, at the
   config's test scale. Kinetics-400: one view of a clip, frames first. ImageNet: the crop, or the whole image squeezed.
+  SimMIM: the crop.
 - Parameters: of the whole model.
 - FLOPs: multiply-adds of one forward pass, in matrix products (those of attention included) and convolutions. Of
   two-stage detectors: backbone, neck, RPN and semantic branch, the box heads on every proposal and the mask heads on
   every detection, as many as `test_cfg` allows. Of DINO and Mask2Former: all but the sampling of deformable attention,
-  which is no matrix product.
+  which is no matrix product. Of SimMIM: the encoder's.
 - State: weight, gradient and AdamW's two moments of every parameter, in fp32, which is 16 bytes each: what training
   holds besides its activations. ZeRO stage 1 spreads the moments, half of it, over the GPUs.
 - Activations: an estimate of what a GPU holds besides the state, at the worst moment of training on one image or clip

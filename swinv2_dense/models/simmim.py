@@ -61,14 +61,17 @@ def _neighbourhood(images: Tensor, size: int) -> tuple[Tensor, Tensor]:
     if size % 2 == 0:
         raise UserError(f"norm_target={size}: the side of a neighbourhood with a middle is odd")
 
-    def average(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, size, 1, size // 2, count_include_pad=False)
+    def average(x: Tensor, with_padding: bool = False) -> Tensor:
+        # an axis after the other: 2 * size numbers a pixel instead of size**2
+        for kernel in ((size, 1), (1, size)):
+            x = F.avg_pool2d(x, kernel, 1, (kernel[0] // 2, kernel[1] // 2), count_include_pad=with_padding)
+        return x
 
     # about the image's mean, where squares are small, and float32 holds their difference
     middle = images.mean((-2, -1), keepdim=True)
     centred = images - middle
     mean = average(centred)
-    count = F.avg_pool2d(torch.ones_like(images[:1, :1]), size, 1, size // 2) * size**2
+    count = average(torch.ones_like(images[:1, :1]), with_padding=True) * size**2
     variance = (average(centred.square()) - mean.square()) * count / (count - 1).clamp_min(1)
     return mean + middle, variance.clamp_min(0)
 

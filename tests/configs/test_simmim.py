@@ -64,6 +64,7 @@ def test_recipe(path: Path) -> None:
     assert cfg.model.backbone.drop_path_rate == 0.1
     crop, mask = cfg.train_dataloader.dataset.pipeline[1], cfg.train_dataloader.dataset.pipeline[3]
     assert (crop.scale, tuple(crop.crop_ratio_range)) == (192, (0.67, 1.0))
+    assert (crop.backend, crop.interpolation) == ("pillow", "bilinear")
     assert (mask.mask_patch_size, mask.model_patch_size, mask.ratio) == (32, 4, 0.6)
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(lr) and cfg.optim_wrapper.optimizer.weight_decay == decay
     assert cfg.auto_scale_lr.base_batch_size == batch and batch % cfg.train_dataloader.batch_size == 0

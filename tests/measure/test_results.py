@@ -58,6 +58,24 @@ def test_every_video_model_is_listed_with_one_view() -> None:
         assert size == [1, 1, 3, steps["SampleFrames"].clip_len, *[steps["Resize"].scale[1]] * 2], path
 
 
+def test_every_pre_training_is_listed_with_its_crop() -> None:
+    for path, size in listed("simmim").items():
+        crop = Config.fromfile(ROOT / path).train_dataloader.dataset.pipeline[1]
+        assert size == [1, 3, crop.scale, crop.scale], path
+
+
+def test_what_the_authors_released_of_simmim_is_named_with_its_source() -> None:
+    fine_tuned, pre_trained = models("imagenet"), models("simmim")
+    for size, name, top1 in (("b", "base", 85.04), ("l", "large", 85.91)):
+        classifier = f"swinv2_{size}_w14_224_simmim"
+        (result,) = fine_tuned[classifier]["Results"]
+        assert result["Metrics"] == {"top-1": top1} and "MODELHUB.md" in result["Source"]
+        assert pre_trained[f"simmim_swinv2_{size}"]["Downstream"] == [classifier]
+        assert fine_tuned[classifier]["Weights"].endswith(f"/finetune_swinv2_{name}_1k_500k.pth")
+        assert pre_trained[f"simmim_swinv2_{size}"]["Weights"].endswith(f"/swinv2_{name}_1k_500k.pth")
+    assert [name for name, model in pre_trained.items() if "Weights" in model] == ["simmim_swinv2_b", "simmim_swinv2_l"]
+
+
 PAPER = {
     "coco": {
         "htc_swinv2_l": [58.8, 51.1],
@@ -100,6 +118,7 @@ def test_papers_numbers(folder: str) -> None:
         ("coco", "dino_swinv2_t"),
         ("ade20k", "upernet_swinv2_t"),
         ("kinetics400", "swinv2_t_256"),
+        ("simmim", "simmim_swinv2_b"),
     ],
 )
 def test_metafile_says_what_is_counted(folder: str, name: str) -> None:

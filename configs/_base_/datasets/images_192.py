@@ -5,7 +5,8 @@ import os.path as osp
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="RandomResizedCrop", scale=192, crop_ratio_range=(0.67, 1.0)),
+    # Pillow's, which the authors' torchvision uses: it averages over what it shrinks, where OpenCV's skips pixels.
+    dict(type="RandomResizedCrop", scale=192, crop_ratio_range=(0.67, 1.0), backend="pillow", interpolation="bilinear"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="swinv2_dense.BlockMask", mask_patch_size=32, model_patch_size=4, ratio=0.6),
     dict(type="PackInputs", algorithm_keys=["mask"]),
