@@ -16,7 +16,6 @@ from swinv2_dense.cpu.linear import linear
 from swinv2_dense.layers.block import Mlp, SwinBlock
 from swinv2_dense.layers.dispatch import is_transformed, is_untouched
 from swinv2_dense.layers.window_attention import WindowAttention
-from swinv2_dense.layers.windows import window_grid
 
 __all__ = ["band_by_band", "only_infers"]
 
@@ -66,7 +65,7 @@ def band_by_band(block: SwinBlock, x: Tensor) -> Tensor:
     """B x *size x C -> the same."""
     attn, mlp = block.attn, block.mlp
     x = x.contiguous()
-    grid = window_grid(x.shape[1:-1], attn.window, shifted=attn.shifted)
+    grid = attn.grid(x.shape[1:-1])
     bias, scale, table = attn.operands(grid)
 
     bands = grid.bands(BAND_TOKENS)

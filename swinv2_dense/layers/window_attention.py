@@ -17,7 +17,7 @@ head, C = H * D.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -171,10 +171,9 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same."""
         size = x.shape[1:-1]
+        grid = self.grid(size)
         if self.pad_attention == "zeros":
-            # an axis within one window is never padded: its window shrinks to it
-            x = pad_to_multiple(x, tuple(map(min, size, self.window)), first_axis=1)
-        grid = window_grid(x.shape[1:-1], self.window, shifted=self.shifted)
+            x = pad_to_multiple(x, grid.window, first_axis=1)
 
         bias, scale, table = self.operands(grid)
         qkv = apply_linear(self.qkv, x, bias).unflatten(-1, (3, self.heads, -1))
@@ -184,6 +183,13 @@ class WindowAttention(nn.Module):
         for axis, s in enumerate(size, start=1):
             x = x.narrow(axis, 0, s)
         return x
+
+    def grid(self, size: Sequence[int]) -> WindowGrid:
+        """How a map of ``size`` tokens is cut into windows; ``grid.size`` is larger where zeros fill the last ones."""
+        if self.pad_attention == "zeros":
+            # an axis within one window is never padded: its window shrinks to it
+            size = [s + -s % min(s, w) for s, w in zip(size, self.window, strict=True)]
+        return window_grid(size, self.window, shifted=self.shifted)
 
     def operands(self, grid: WindowGrid) -> tuple[Tensor | None, Tensor, Tensor]:
         """The bias of qkv, 3C or None, and scale and table of :func:`cosine_attention`."""

@@ -63,6 +63,17 @@ class WindowGrid:
     def is_one_window(self) -> bool:
         return self.size == self.window
 
+    def spans(self) -> list[tuple[tuple[int, int], ...]]:
+        """First token and the one behind the last along each axis, of every window, in :func:`partition`'s order."""
+        return [
+            tuple(
+                (start + i * w, start + (i + 1) * w) for start, i, w in zip(block.starts, at, group.shape, strict=True)
+            )
+            for group in self.groups
+            for block in group.blocks
+            for at in product(*map(range, block.counts))
+        ]
+
     def bands(self, tokens: int) -> list[WindowGrid]:
         """The map cut across its first axis where no window is, in bands of about so many tokens: how each is cut into
         the same windows."""

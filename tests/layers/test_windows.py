@@ -44,6 +44,7 @@ def test_windows_are_the_cells_between_the_cuts(size: tuple[int, ...], window: t
             row += group.tokens
     assert row == math.prod(size)
     assert sorted(found) == sorted(expected.values())
+    assert [list(product(*(range(*span) for span in spans))) for spans in grid.spans()] == found
 
 
 @pytest.mark.parametrize("shifted", [False, True])
