@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from mmengine.runner import Runner
 from PIL import Image
 
-from swinv2_dense.demo.biases import draw_learnt_biases
 from swinv2_dense.demo.close_ups import write_close_ups
 from swinv2_dense.demo.drawings import draw_curves
 from swinv2_dense.demo.recorder import Recorder
@@ -21,6 +20,7 @@ from swinv2_dense.demo.steps import Demo
 from swinv2_dense.engine.runner import launch
 from swinv2_dense.files import write_figure
 from swinv2_dense.models import SwinTransformerV2
+from swinv2_dense.visualization.position_biases import draw_learnt_biases
 
 __all__ = ["draw_classified", "run"]
 

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from pycocotools.coco import COCO
 
-from swinv2_dense.demo.biases import draw_learnt_biases
 from swinv2_dense.demo.drawings import Found, draw_curves, draw_predictions
 from swinv2_dense.demo.recorder import Recorder
 from swinv2_dense.demo.shapes import CLASSES, draw_crop
 from swinv2_dense.demo.shapes_coco import write_shapes_coco
 from swinv2_dense.demo.steps import Demo
 from swinv2_dense.models import SwinTransformerV2
+from swinv2_dense.visualization.position_biases import draw_learnt_biases
 
 __all__ = ["run"]
 

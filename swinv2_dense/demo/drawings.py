@@ -1,4 +1,4 @@
-"""The images that a demo leaves behind: predictions beside the truth, training curves, learnt position biases."""
+"""The images that a demo leaves behind: predictions beside the truth, and training curves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from swinv2_dense.files import write_figure
 
-__all__ = ["Found", "draw_biases", "draw_curves", "draw_predictions"]
+__all__ = ["Found", "draw_curves", "draw_predictions"]
 
 _COLOURS = (
     np.array([(230, 60, 60), (40, 110, 235), (250, 180, 20), (150, 60, 200), (20, 160, 90), (240, 110, 200)]) / 255
@@ -97,31 +97,3 @@ def _running_mean(values: np.ndarray, width: int = 20) -> np.ndarray:
     end = np.arange(1, len(values) + 1)
     start = np.maximum(0, end - width)
     return (total[end] - total[start]) / (end - start)
-
-
-def draw_biases(path: Path, columns: dict[str, list[np.ndarray]], rows: Sequence[str]) -> None:
-    """Position bias tables as heat maps: one column per entry of ``columns``, one row per name in ``rows``.
-
-    A table is (2W-1) x (2W-1): the bias between a query in the middle and a key so many tokens further. A row has one
-    colour scale and one range of tokens; the dashed frame is as large as the first column's table, so that what a
-    larger window adds can be seen.
-    """
-    figure = Figure(figsize=(2.5 * len(columns) + 1.2, 2.4 * len(rows) + 0.4), layout="constrained")
-    axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    for row, name in enumerate(rows):
-        tables = [tables[row] for tables in columns.values()]
-        low, high = min(t.min() for t in tables), max(t.max() for t in tables)
-        frame, reach = tables[0].shape[0] / 2, max(t.shape[0] for t in tables) / 2
-        for axis, title, table in zip(axes[row], columns, tables, strict=True):
-            half = table.shape[0] / 2
-            image = axis.imshow(table, vmin=low, vmax=high, cmap="magma", extent=(-half, half, half, -half))
-            axis.plot(*frame * np.array([(-1, 1, 1, -1, -1), (-1, -1, 1, 1, -1)]), "--", color="0.6", linewidth=1)
-            ticks = [-int(reach), 0, int(reach)]
-            axis.set(xlim=(-reach, reach), ylim=(reach, -reach), xticks=ticks, yticks=ticks, facecolor="0.93")
-            axis.tick_params(labelsize=7)
-            if row == 0:
-                axis.set_title(title, fontsize=9)
-        axes[row, 0].set_ylabel(name, fontsize=9)
-        figure.colorbar(image, ax=list(axes[row]), fraction=0.04, pad=0.02).ax.tick_params(labelsize=7)
-    figure.supxlabel("tokens from query to key", fontsize=9)
-    write_figure(path, figure, dpi=110)

@@ -9,7 +9,6 @@ from pathlib import Path
 import mmseg  # noqa: F401  without it the demo should not even begin
 from mmengine.runner import Runner
 
-from swinv2_dense.demo.biases import draw_learnt_biases
 from swinv2_dense.demo.drawings import draw_curves
 from swinv2_dense.demo.landscapes import CLASSES, draw_close_up
 from swinv2_dense.demo.landscapes_ade20k import write_landscapes_ade20k
@@ -17,6 +16,7 @@ from swinv2_dense.demo.recorder import Recorder
 from swinv2_dense.demo.steps import Demo
 from swinv2_dense.models import SwinTransformerV2
 from swinv2_dense.visualization.class_maps import ClassMaps, draw_class_maps
+from swinv2_dense.visualization.position_biases import draw_learnt_biases
 
 __all__ = ["run"]
 

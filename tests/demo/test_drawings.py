@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from swinv2_dense.demo.drawings import Found, draw_biases, draw_curves, draw_predictions
+from swinv2_dense.demo.drawings import Found, draw_curves, draw_predictions
 
 RED = (230, 60, 60)  # of the first class
 
@@ -38,13 +38,3 @@ def test_curves_show_the_scores(tmp_path: Path) -> None:
     draw_curves(tmp_path / "a" / "curves.png", losses, {"box AP": [(10, 0.2), (30, 0.6)]}, title="training")
     draw_curves(tmp_path / "b" / "curves.png", losses, {}, title="training")
     assert share(read(tmp_path / "a" / "curves.png"), RED) > share(read(tmp_path / "b" / "curves.png"), RED) == 0
-
-
-def test_a_larger_window_is_drawn_around_the_smaller(tmp_path: Path) -> None:
-    small, large = np.zeros((7, 7)), np.zeros((15, 15))
-    large[0] = 16.0  # the brightest colour of the scale, beyond the small table's reach
-    draw_biases(tmp_path / "a" / "biases.png", {"window 4": [small], "window 8": [large]}, ["head 0"])
-    image = read(tmp_path / "a" / "biases.png")
-    left, right = np.split(image[:, : image.shape[1] // 2 * 2], 2, axis=1)
-    brightest = (252, 253, 191)
-    assert share(right, brightest) > 10 * share(left, brightest)
