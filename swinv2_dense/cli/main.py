@@ -37,6 +37,7 @@ _SECTIONS = {
     },
     "Look closer": {
         "analyze": "what a trained model gets wrong: confusion matrix, classes, worst images",
+        "explain": "where a model looks: Grad-CAM, windows, position biases",
         "checkpoint": "inspect a checkpoint of any publisher, or convert it",
         "amplitude": "draw how large the features are behind every block",
         "bench": "time our backbone beside those of other libraries",

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from swinv2_dense.cli.common import make_out
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import within, write_image, writing
 
@@ -33,10 +34,7 @@ class PredictionFiles:
         self._lines: TextIO
 
     def __enter__(self) -> PredictionFiles:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--out {self.folder} cannot be made ({error.strerror}): name another folder") from error
+        make_out(self.folder)
         path = self._open.enter_context(writing(self.folder / "predictions.jsonl"))
         self._lines = self._open.enter_context(path.open("w", encoding="utf-8"))
         return self
