@@ -16,7 +16,13 @@ from tests.tiny import clean_run, coco, config  # noqa: F401  fixtures of every 
 SLOW = {
     *("cli/test_memory.py", "cli/test_segmentation.py", "cli/test_train.py"),
     *("compat/test_mmaction.py", "compat/test_mmaction_imports.py", "compat/test_swinv2_dense_startup.py"),
-    *("configs/test_coco.py", "configs/test_coco_runs.py", "configs/test_imagenet.py", "cpu/test_native.py"),
+    *(
+        "configs/test_coco.py",
+        "configs/test_coco_runs.py",
+        "configs/test_imagenet.py",
+        "configs/test_simmim_weights.py",
+    ),
+    "cpu/test_native.py",
     *("datasets/test_instaboost.py", "datasets/test_video_clips.py"),
     *("demo/test_classification.py", "demo/test_detection.py", "demo/test_segmentation.py", "demo/test_video.py"),
     *("engine/runner/test_launch.py", "engine/runner/test_resumable.py", "engine/strategies/test_fully_sharded.py"),
@@ -24,6 +30,7 @@ SLOW = {
         "export/test_exporting.py",
         "inference/test_exported_model.py",
         "measure/test_benchmark.py",
+        "measure/test_simmim_table.py",
         "measure/test_results.py",
     ),
     *("own_data/test_settings.py", "planning/test_plan.py", "planning/test_step.py", "test_fuzz.py", "test_wheel.py"),

@@ -40,9 +40,11 @@ _SECTIONS = {
         "explain": "where a model looks: Grad-CAM, windows, position biases",
         "checkpoint": "inspect a checkpoint of any publisher, or convert it",
         "amplitude": "draw how large the features are behind every block",
+        "amplitude-table": "the same in small, at growing depth, with pre-norm and with res-post-norm",
         "bench": "time our backbone beside those of other libraries",
         "results": "write the page of results from the metafiles",
         "transfer-table": "the paper's window transfer in small, by position bias",
+        "simmim-table": "pre-training by SimMIM in small, with few and with all labels",
     },
 }
 COMMANDS = [command for section in _SECTIONS.values() for command in section]

@@ -5,14 +5,12 @@ Writes table.md, table.png and raw.json (every run). A command that was interrup
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from swinv2_dense.cli.parser import HelpWithDefaults, Parser
-from swinv2_dense.errors import UserError
-from swinv2_dense.files import write_figure, write_text
-from swinv2_dense.measure.small_classifier import read_images
+from swinv2_dense.measure.runs import write_results
+from swinv2_dense.measure.small_classifier import read_splits
 from swinv2_dense.measure.transfer_table import BIASES, Protocol, draw, run_all, table
 
 
@@ -40,11 +38,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    side = max(args.sides)
-    train, test = (read_images(args.data / split, side) for split in ("train", "val"))
-    if train.classes != test.classes:
-        only = sorted(set(train.classes) ^ set(test.classes))
-        raise UserError(f"{args.data}: train and val must have the same class folders; only one has {only[0]}")
+    train, test = read_splits(args.data, max(args.sides))
     protocol = Protocol(
         args.width,
         tuple(args.depths),
@@ -56,9 +50,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         images=(len(train.labels), len(test.labels)),
     )
     runs = run_all(protocol, args.biases, args.seeds, train, test, args.out, lambda line: print(line, flush=True))
-    text = table(runs, protocol)
-    write_text(args.out / "raw.json", json.dumps(runs, indent=1))
-    write_text(args.out / "table.md", text)
-    write_figure(args.out / "table.png", draw(runs, protocol), dpi=110)
-    print(text)
-    print(f"wrote table.md, table.png and raw.json to {args.out}")
+    write_results(args.out, runs, table(runs, protocol), draw(runs, protocol))

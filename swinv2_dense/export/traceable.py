@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swinv2_dense.errors import UserError
-from swinv2_dense.layers import PatchEmbed, PatchMerging, SwinStage, WindowAttention, window_grid
+from swinv2_dense.layers import PatchEmbed, PatchMerging, SwinBlock, SwinStage, WindowAttention, window_grid
 
 __all__ = ["traceable"]
 
@@ -160,6 +160,10 @@ class TraceableStage(nn.Module):
         super().__init__()
         self.blocks = stage.blocks
         for block in self.blocks:
+            if type(block).forward is not SwinBlock.forward:  # its own would not be asked
+                raise UserError(
+                    f"a {type(block).__name__} stands in for a block of SwinV2: such a model cannot be exported"
+                )
             if not isinstance(block.attn, WindowAttention):
                 raise UserError(
                     f"a {type(block.attn).__name__} stands in for a block's attention: such a model cannot be exported"

@@ -1,4 +1,4 @@
-"""A classifier small enough to train on a CPU in minutes, and its training loop, for experiments on window transfer.
+"""A classifier small enough to train on a CPU in minutes, and its training loop, for experiments.
 
 Everything fits in memory: images are uint8 tensors N x 3 x S x S, and random crops are one ``grid_sample`` a batch.
 """
@@ -22,7 +22,7 @@ from swinv2_dense.errors import UserError
 from swinv2_dense.files import open_regular
 from swinv2_dense.models import SwinTransformerV2
 
-__all__ = ["Classifier", "Images", "Training", "accuracy", "fit", "read_images"]
+__all__ = ["Classifier", "Images", "Training", "accuracy", "fit", "read_images", "read_splits"]
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -77,6 +77,18 @@ def read_images(folder: Path, side: int) -> Images:
     return Images(
         torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous(), torch.tensor(labels), (*classes,)
     )
+
+
+def read_splits(folder: Path, side: int) -> tuple[Images, Images]:
+    """The images of ``folder``/train and ``folder``/val.
+
+    Raises:
+        UserError: as of :func:`read_images`, or the two have other classes.
+    """
+    train, test = (read_images(folder / split, side) for split in ("train", "val"))
+    if only := sorted(set(train.classes) ^ set(test.classes)):
+        raise UserError(f"{folder}: train and val must have the same class folders; only one has {only[0]}")
+    return train, test
 
 
 def _square(path: Path, side: int) -> np.ndarray:

@@ -7,18 +7,18 @@ is not run again.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import read_text, write_text
+from swinv2_dense.measure.runs import cell, mean_and_spread, run_missing
 from swinv2_dense.measure.small_classifier import Classifier, Images, Training, accuracy, fit
 
 __all__ = ["BIASES", "Protocol", "draw", "run", "table"]
@@ -90,26 +90,7 @@ def run(
         "fine_tuned": fine_tuned,
         "last_loss": statistics.fmean(losses[-20:]),
         "seconds": time.time() - start,
-        "protocol": asdict(protocol),
     }
-
-
-def finished(path: Path, protocol: Protocol) -> dict[str, Any] | None:
-    """The run that a file holds; None where there is none.
-
-    Raises:
-        UserError: it was made with other settings.
-    """
-    if not path.is_file():
-        return None
-    found: dict[str, Any] = json.loads(read_text(path, "run"))
-    wanted = json.loads(json.dumps(asdict(protocol)))
-    for key, value in wanted.items():
-        if found["protocol"].get(key) != value:
-            raise UserError(f"{path} was run with {key}={found['protocol'].get(key)}, not {value}: name another --out")
-    for part in ("transferred", "fine_tuned"):
-        found[part] = {int(side): value for side, value in found[part].items()}
-    return found
 
 
 def run_all(
@@ -122,25 +103,20 @@ def run_all(
     log: Callable[[str], None] = print,
 ) -> list[dict[str, Any]]:
     """Every run that is not there yet, one seed after another, and all of them."""
-    runs = []
-    for seed in seeds:
-        for bias in biases:
-            path = out / "runs" / f"{bias}_seed{seed}.json"
-            done = finished(path, protocol)
-            if done is None:
-                done = run(protocol, bias, seed, train, test, log)
-                write_text(path, json.dumps(done, indent=1))
-            runs.append(done)
+    jobs = (
+        (f"{bias}_seed{seed}", partial(run, protocol, bias, seed, train, test, log))
+        for seed in seeds
+        for bias in biases
+    )
+    runs = run_missing(jobs, asdict(protocol), out / "runs")
+    for done in runs:  # a file's keys are text
+        for part in ("transferred", "fine_tuned"):
+            done[part] = {int(side): value for side, value in done[part].items()}
     return runs
 
 
-def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-
-
 def _cell(runs: Sequence[Mapping[str, Any]], part: str, side: int) -> str:
-    values = [r[part][side] for r in runs if side in r[part]]
-    return "{:.1f} ± {:.1f}".format(*_mean_and_spread(values)) if values else ""
+    return cell([r[part][side] for r in runs if side in r[part]])
 
 
 def table(runs: Sequence[Mapping[str, Any]], protocol: Protocol) -> str:
@@ -156,7 +132,7 @@ def table(runs: Sequence[Mapping[str, Any]], protocol: Protocol) -> str:
         changes = [{s: r["transferred"][s] - r["transferred"][first] for s in protocol.sides} for r in of_bias]
         rows = {
             "as trained": [_cell(of_bias, "transferred", side) for side in protocol.sides],
-            "change": ["{:+.1f} ± {:.1f}".format(*_mean_and_spread([c[s] for c in changes])) for s in protocol.sides],
+            "change": [cell([c[s] for c in changes], "+") for s in protocol.sides],
             "fine-tuned": [_cell(of_bias, "fine_tuned", side) for side in protocol.sides],
         }
         for i, (name, cells) in enumerate(rows.items()):
@@ -179,7 +155,7 @@ def draw(runs: Sequence[Mapping[str, Any]], protocol: Protocol) -> Any:
         for bias, colour in zip(BIASES, ("tab:red", "tab:orange", "tab:blue"), strict=True):
             of_bias = [r for r in runs if r["bias"] == bias]
             sides = [side for side in protocol.sides if any(side in r[part] for r in of_bias)]
-            means = [_mean_and_spread([r[part][side] for r in of_bias if side in r[part]]) for side in sides]
+            means = [mean_and_spread([r[part][side] for r in of_bias if side in r[part]]) for side in sides]
             if sides:
                 axes.errorbar(
                     sides, *zip(*means, strict=True), color=colour, marker="o", capsize=3, label=_TITLES[bias]
