@@ -23,6 +23,7 @@ __all__ = ["draw_cams", "draw_windows", "grids", "heat", "hottest", "strides", "
 Token = tuple[int, ...]
 Span = tuple[tuple[int, int], ...]  # first token and the one behind the last, along each axis
 
+_SMALL = 50  # tokens across: one gets a ring
 _FRAMES = 6  # of a clip, at most
 _MARK = "#00d5ff"  # no colour of the heat
 
@@ -187,6 +188,9 @@ def _draw_grid(axis: Axes, grid: WindowGrid, stride: tuple[int, int], token: Tok
     if token is not None:
         axis.add_patch(_rectangle(window_of(token, grid)[-2:], stride, facecolor=_MARK, alpha=0.45))
         axis.add_patch(_rectangle(tuple((at, at + 1) for at in token[-2:]), stride, facecolor="red", alpha=0.6))
+        if grid.size[-1] > _SMALL:  # and too small to be seen
+            y, x = ((at + 0.5) * s - 0.5 for at, s in zip(token[-2:], stride, strict=True))
+            axis.plot(x, y, "o", markersize=9, markerfacecolor="none", markeredgecolor="red", markeredgewidth=1.5)
     cells = [_rectangle(span, stride) for span in {span[-2:] for span in grid.spans()}]
     width = 1.0 if len(cells) < 200 else 0.4
     axis.add_collection(PatchCollection(cells, facecolor="none", edgecolor="white", linewidth=width, clip_on=False))
