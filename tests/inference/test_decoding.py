@@ -57,7 +57,7 @@ def test_bands_of_a_tiff(tmp_path: Path, count: int, planar: bool) -> None:
     with pytest.raises(UserError, match=rf"a\.tif has {count} channels, and the model takes 3"):
         read_image(tmp_path / "a.tif", decoder_of(pipeline, 3))
     (tmp_path / "a.tif").write_bytes(b"II*\0 no image")
-    with pytest.raises(UserError, match=r"a\.tif cannot be decoded by tifffile, with"):
+    with pytest.raises(UserError, match=r"a\.tif cannot be decoded"):
         read_image(tmp_path / "a.tif", decoder_of(pipeline, count))
 
 
