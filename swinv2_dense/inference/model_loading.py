@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +22,20 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
 
-__all__ = ["LoadedModel", "get_model", "is_exported", "list_models", "load_exported", "load_model"]
+__all__ = ["LoadedModel", "get_model", "is_exported", "list_models", "load_exported", "load_model", "turn"]
 
 # A config's default_scope -> its task.
 TASKS = {"mmdet": "detection", "mmseg": "segmentation", "mmaction": "video", "mmpretrain": "classification"}
+
+_ONE_AT_A_TIME = threading.RLock()
+
+
+@contextlib.contextmanager
+def turn() -> Iterator[None]:
+    """Hold the libraries, quiet, for one thread: they keep their default scope, loggers and warnings per process, so
+    that two models at once, even of two predictors, would take away each other's."""
+    with _ONE_AT_A_TIME, quiet_libraries():
+        yield
 
 
 @dataclass
@@ -48,7 +60,7 @@ def list_models(pattern: str = "") -> list[str]:
     return [model.name for model in models(pattern)]
 
 
-@quiet_libraries()
+@turn()
 def get_model(
     model: str | os.PathLike[str] | Config, pretrained: bool | str | os.PathLike[str] = False, device: str | None = None
 ) -> nn.Module:
@@ -86,7 +98,7 @@ def get_model(
     return _ready(built, cfg, device)
 
 
-@quiet_libraries()
+@turn()
 def load_model(
     checkpoint: str | os.PathLike[str] | nn.Module,
     config: str | os.PathLike[str] | Config | None = None,
@@ -138,7 +150,7 @@ def is_exported(source: Any) -> bool:
     return isinstance(source, (str, os.PathLike)) and Path(source).suffix in (".onnx", ".pt2")
 
 
-@quiet_libraries()
+@turn()
 def load_exported(
     path: str | os.PathLike[str],
     config: str | os.PathLike[str] | Config | None = None,

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swinv2_dense.checks.channels import input_channels
-from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
-from swinv2_dense.inference.decoding import decoder_of
-from swinv2_dense.inference.model_loading import LoadedModel, is_exported, load_exported, load_model
+from swinv2_dense.inference.model_loading import LoadedModel, is_exported, load_exported, load_model, turn
 from swinv2_dense.inference.pipelines import composed, entry, same_shape
 from swinv2_dense.inference.results import Classification, Detections, Reconstruction, Result, SegmentationMap
 from swinv2_dense.inference.sources import Item, expand, is_video, items
 from swinv2_dense.inference.tiles import Tile, cut, merge_boxes, owners
 from swinv2_dense.suggestions import did_you_mean
-from swinv2_dense.visualization.image_names import displayed
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -33,7 +28,7 @@ _MULTIPLE = ("detection", "segmentation")  # tasks that tiles make sense for
 class Predictor:
     """Predicts with a trained model: objects and masks, class maps, classes of images or of clips.
 
-    May be called by several threads at once; they take turns on the model.
+    May be called by several threads at once; they take turns on the model, and on those of other predictors.
 
     Args:
         checkpoint: a ``.pth`` of a run, which needs nothing else; weights alone, with ``config``; a ``.onnx`` or
@@ -79,9 +74,8 @@ class Predictor:
             if self.task not in _MULTIPLE:
                 raise UserError(f"tiles are for detection and segmentation, and this model does {self.task}")
             cut(1, 1, tile, overlap)
-        self._compose = composed(self.loaded)
-        self._decoder = decoder_of(self.loaded.pipeline, input_channels(self.loaded.cfg))
-        self._lock = threading.Lock()
+        with turn():
+            self._compose = composed(self.loaded)
 
     def __call__(self, source: Any) -> Any:
         """Predict.
@@ -118,7 +112,7 @@ class Predictor:
     def pairs(self, source: Any, failed: Callable[[Item], object] | None = None) -> Iterator[tuple[Item, Result]]:
         """As :meth:`stream`, each with what it is the result of."""
         waiting: list[tuple[Item, Any]] = []
-        for item in items(source, whole_videos=self.task == "video", decoder=self._decoder):
+        for item in items(source, whole_videos=self.task == "video"):
             prepared = None if item.problem else self._prepare(item)
             if item.problem:
                 if failed is None:
@@ -171,8 +165,7 @@ class Predictor:
 
         model: Any = self.loaded.model
         with (
-            self._lock,
-            quiet_libraries(),
+            turn(),
             torch.inference_mode(),
             DefaultScope.overwrite_default_scope(self.loaded.scope),
         ):
@@ -201,10 +194,7 @@ class Predictor:
 
     def _about(self, item: Item) -> dict[str, Any]:
         names = {"classes": self.loaded.classes, "palette": self.loaded.palette}
-        image = item.image
-        if image is not None and not self._decoder.colours:
-            image = np.ascontiguousarray(displayed(image)[..., ::-1])
-        return {"image": image, "source": item.path, "frame": item.frame, **names}
+        return {"image": item.image, "source": item.path, "frame": item.frame, **names}
 
     def _detections(
         self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, masks: np.ndarray | None, about: dict[str, Any]
