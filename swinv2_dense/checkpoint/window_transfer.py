@@ -38,6 +38,7 @@ __all__ = [
 Window = tuple[int, ...]
 
 _MAX_WINDOW = 1024  # tokens; an image of 4096 pixels is one window then
+_INT32 = 2**31 - 1  # any window beyond the map is one of the map's size, but is saved as it was given
 
 # "swinv2_base_patch4_window12to24_192to384_22kto1k_ft", timm's and HuggingFace's spellings of it
 _NAMED = re.compile(r"swin_?v2.*?window(?P<pre>\d+)(?:to(?P<w>\d+))?[_-](?P<pre_px>\d+)(?:to(?P<px>\d+))?")
@@ -119,7 +120,9 @@ def windows_per_stage(value: Any, stages: int, rank: int, key: str) -> tuple[Win
     if isinstance(value, Sequence) and not (len(value) == rank and all(isinstance(v, int) for v in value)):
         per_stage = list(value)
     windows = [(v,) * rank if isinstance(v, int) else tuple(v) if isinstance(v, Sequence) else () for v in per_stage]
-    if len(windows) != stages or any(len(w) != rank or any(type(n) is not int or n < 1 for n in w) for w in windows):
+    if len(windows) != stages or any(
+        len(w) != rank or any(type(n) is not int or not 1 <= n <= _INT32 for n in w) for w in windows
+    ):
         raise UserError(
             f"{key}={value!r}: give a number of tokens, {rank} of them (one an axis) or {stages} of these (one a stage)"
         )

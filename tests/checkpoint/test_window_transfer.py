@@ -133,7 +133,7 @@ def test_windows_are_given_as_a_number_a_window_or_one_a_stage() -> None:
     assert windows_per_stage(8, 4, 2, "k") == square(8, 8, 8, 8)
     assert windows_per_stage((8, 6), 4, 2, "k") == ((8, 6),) * 4
     assert windows_per_stage([12, 12, (12, 6), 6], 4, 2, "k") == ((12, 12), (12, 12), (12, 6), (6, 6))
-    for wrong in (0, 8.0, "8", [8, 8, 8], [8, 8, 8, 0], True, None, [(8, 8, 8)] * 4):
+    for wrong in (0, 8.0, "8", [8, 8, 8], [8, 8, 8, 0], True, None, [(8, 8, 8)] * 4, 2**31, [8, 10**30]):
         with pytest.raises(UserError, match="k="):
             windows_per_stage(wrong, 4, 2, "k")
 
