@@ -87,7 +87,7 @@ def _write_all(predictor: Any, files: Sequence[tuple[str, str]], out: Path, fail
     """Predict on all and write as it goes; returns how many there were."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from swinv2_dense.cli.prediction_files import PredictionFiles
+    from swinv2_dense.inference.prediction_files import PredictionFiles
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     outputs = dict(files)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Classification", "Detections", "Reconstruction", "Result", "SegmentationMap"]
 
@@ -58,6 +61,18 @@ class Result:
         """The prediction drawn on the image: uint8, H x W x 3, BGR."""
         raise NotImplementedError
 
+    def shrunk(self, side: int) -> Self:
+        """The same on an image whose longer side has at most ``side`` pixels: large ones take long to draw."""
+        height, width = self.image.shape[:2]
+        scale = side / max(height, width)
+        if self.image.ndim == 4 or scale >= 1:
+            return self
+        return self.resized(max(1, round(width * scale)), max(1, round(height * scale)))
+
+    def resized(self, width: int, height: int) -> Self:
+        """The same on a smaller image."""
+        return replace(self, image=_smaller(self.image, width, height))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`plot` as an image of the name's format.
 
@@ -98,6 +113,23 @@ class Result:
 @dataclass
 class Detections(Result):
     """Boxes, and masks where the model has them; the highest score first."""
+
+    def above(self, score: float) -> Detections:
+        """Those of this score and higher."""
+        assert self.scores is not None
+        assert self.boxes is not None
+        kept = self.scores >= score
+        masks = None if self.masks is None else self.masks[kept]
+        return replace(self, labels=self.labels[kept], scores=self.scores[kept], boxes=self.boxes[kept], masks=masks)
+
+    def resized(self, width: int, height: int) -> Self:
+        assert self.boxes is not None
+        scale = np.array([width / self.image.shape[1], height / self.image.shape[0]] * 2, np.float32)
+        masks = self.masks
+        if masks is not None:
+            smaller = [_smaller(mask.astype(np.uint8), width, height) for mask in masks]
+            masks = np.array(smaller, bool).reshape(-1, height, width)
+        return replace(super().resized(width, height), boxes=self.boxes * scale, masks=masks)
 
     def summary(self) -> str:
         counts: dict[str, int] = {}
@@ -146,6 +178,14 @@ class Detections(Result):
         return visualizer.get_image()[..., ::-1].copy() if len(self) else self.image.copy()
 
 
+def _smaller(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """An image as the eye sees it; of a map or a mask, H x W, single pixels."""
+    import cv2
+
+    how = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_AREA
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how))
+
+
 def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
     from pycocotools import mask as coder
 
@@ -172,6 +212,11 @@ class SegmentationMap(Result):
             scores=counts[listed] / max(1, indices.size),
             masks=indices[None] == labels[listed][:, None, None],
         )
+
+    def resized(self, width: int, height: int) -> Self:
+        smaller = _smaller(self.map, width, height)
+        masks = smaller[None] == self.labels[:, None, None]
+        return replace(super().resized(width, height), map=smaller, masks=masks)
 
     def summary(self) -> str:
         assert self.scores is not None
@@ -276,6 +321,10 @@ class Reconstruction(Result):
         """``sheet``: masked, reconstruction and image, side by side."""
         masked, made, image = np.split(sheet, 3, axis=1)
         return cls(**{**about, "image": image}, masked=masked, reconstruction=made)
+
+    def resized(self, width: int, height: int) -> Self:
+        masked, made = (_smaller(image, width, height) for image in (self.masked, self.reconstruction))
+        return replace(super().resized(width, height), masked=masked, reconstruction=made)
 
     def difference(self) -> float:
         """Mean absolute difference of the pixels that were masked, of 255."""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from swinv2_dense.inference.results import Classification, Detections, SegmentationMap
+from swinv2_dense.inference.results import Classification, Detections, Reconstruction, SegmentationMap
 
 IMAGE = np.full((20, 30, 3), 128, np.uint8)
 
@@ -45,6 +45,34 @@ def test_coco_s_own_category_ids() -> None:
     assert (entry["category"], entry["category_id"]) == ("toothbrush", 90)
     result.labels = np.array([11])
     assert result.to_dicts()[0]["category_id"] == 13  # stop sign: 12 is not used
+
+
+def test_those_above_a_score() -> None:
+    result = detections(("cat", "dog"))
+    assert result.above(0.75).to_dicts() == result.to_dicts()
+    none = result.above(0.76)
+    assert (len(none), none.summary(), none.to_dicts()) == (0, "nothing", [])
+    assert none.masks is not None
+    assert none.masks.shape == (0, *IMAGE.shape[:2])
+    assert len(result) == 1
+
+
+def test_smaller_drawings_show_the_same(tmp_path: Path) -> None:
+    height, width = IMAGE.shape[:2]
+    result = detections(("cat", "dog"))
+    half = result.shrunk(max(height, width) // 2)
+    assert half.image.shape == (height // 2, width // 2, 3)
+    assert half.boxes is not None
+    assert half.boxes.tolist() == [[1.5, 1.0, 4.5, 5.0]]
+    assert half.masks is not None
+    assert half.masks.shape == (1, height // 2, width // 2)
+    assert half.masks.sum() == 12  # a quarter of 48
+    assert (half.names, result.shrunk(max(height, width))) == (result.names, result)
+    assert result.above(1).shrunk(8).masks.shape[0] == 0
+    segmented = SegmentationMap.of(np.arange(height * width).reshape(height, width) % 300, image=IMAGE).shrunk(8)
+    assert segmented.map.shape == segmented.masks.shape[1:] == segmented.image.shape[:2]
+    sheet = np.concatenate([IMAGE] * 3, axis=1)
+    assert Reconstruction.of(sheet).shrunk(8).plot().shape[1] == 3 * Reconstruction.of(sheet).shrunk(8).image.shape[1]
 
 
 def test_drawings(tmp_path: Path) -> None:

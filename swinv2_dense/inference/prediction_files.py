@@ -24,10 +24,11 @@ class PredictionFiles:
     Args:
         folder: made where it is missing; files of an earlier prediction are replaced.
         task: as :class:`swinv2_dense.inference.Predictor` has it.
+        largest: pixels of a drawing's longer side; None for the image's own size.
     """
 
-    def __init__(self, folder: Path, task: str) -> None:
-        self.folder, self.task = folder, task
+    def __init__(self, folder: Path, task: str, largest: int | None = None) -> None:
+        self.folder, self.task, self.largest = folder, task, largest
         self._names: dict[str, str] = {}  # name below the folder -> the source that has it
         self._video: tuple[str, Any] | None = None
         self._open = contextlib.ExitStack()
@@ -54,7 +55,8 @@ class PredictionFiles:
             return
         target = within(self.folder, f"{name}.jpg", "name of the image")
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_image(target, result.plot())
+        drawn = result if self.largest is None else result.shrunk(self.largest)
+        write_image(target, drawn.plot())
         if self.task == "segmentation":
             path = self.folder / "maps" / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
