@@ -10,6 +10,7 @@ PYTHON ?= $(firstword $(shell for p in python3.11 python3.12 python3.10 python3.
 
 BIN := $(VENV)/bin
 SET := requirements/constraints.txt
+WEB := requirements/constraints_web.txt
 # Python only, and no wheels of them: the build takes seconds and no compiler.
 SOURCE := onedl-mmdetection,onedl-mmpretrain,onedl-mmsegmentation
 PIP := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,\
@@ -17,7 +18,7 @@ PIP := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,\
 # Made last, one for each build of torch, so that an interrupted install continues and a finished one is left alone.
 STAMP := $(VENV)/installed$(subst /,-,$(TORCH_INDEX:https:%=%))
 
-.PHONY: install demo test test-fast lint bench docs
+.PHONY: install web demo test test-fast lint bench docs
 
 install: $(STAMP)
 
@@ -33,6 +34,9 @@ $(STAMP): $(wildcard requirements/*.txt) setup.cfg setup.py pyproject.toml
 	@rm -f $(VENV)/installed*
 	@echo 'TORCH_INDEX ?= $(TORCH_INDEX)' > $(VENV)/index.mk
 	@touch $@
+
+web: install
+	$(PIP) --quiet --no-deps --only-binary :all: --requirement $(WEB)
 
 demo: install
 	$(BIN)/python tools/demo.py --task $(TASK)

@@ -14,7 +14,7 @@ from tests.tiny import clean_run, coco, config  # noqa: F401  fixtures of every 
 
 # Files whose tests train, export, build or start programs: seconds each. `make test-fast` leaves them out.
 SLOW = {
-    *("cli/test_memory.py", "cli/test_segmentation.py", "cli/test_train.py"),
+    *("cli/test_memory.py", "cli/test_segmentation.py", "cli/test_serve.py", "cli/test_train.py"),
     *("compat/test_mmaction.py", "compat/test_mmaction_imports.py", "compat/test_swinv2_dense_startup.py"),
     *(
         "configs/test_coco.py",

@@ -45,7 +45,7 @@ def holds(marker: Marker | None, python: str, platform: tuple[str, str]) -> bool
 
 def pins(python: str, platform: tuple[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in requirements("constraints.txt"):
+    for line in [*requirements("constraints.txt"), *requirements("constraints_web.txt")]:
         if holds(line.marker, python, platform):
             name, (pin,) = canonicalize_name(line.name), line.specifier
             assert name not in found, f"{name} twice for Python {python} on {platform}"
@@ -59,9 +59,9 @@ def pins(python: str, platform: tuple[str, str]) -> dict[str, str]:
 def test_the_set_holds_every_extra_in_a_version_that_it_accepts(python: str, platform: tuple[str, str]) -> None:
     found = pins(python, platform)
     # DeepSpeed compiles itself for a machine's own GPUs, and is no part of the tested set.
-    others = {"constraints.txt", "overrides.txt", "deepspeed.txt"}
+    others = {"constraints.txt", "constraints_web.txt", "overrides.txt", "deepspeed.txt"}
     files = [path.name for path in (ROOT / "requirements").glob("*.txt") if path.name not in others]
-    assert len(files) == 10
+    assert len(files) == 11
     wanted = [r for file in files for r in requirements(file) if holds(r.marker, python, platform)]
     # The set has mmcv-lite, a wheel of the same modules, instead of a package that compiles itself.
     wanted = [r for r in wanted if r.name != "onedl-mmcv"]
@@ -80,17 +80,17 @@ def test_every_extra_is_in_the_metadata_and_all_is_all_tasks() -> None:
     text = (ROOT / "setup.cfg").read_text().partition("[options.extras_require]")[2].partition("\n\n")[0]
     extras = {name.strip(): value for name, _, value in (line.partition("=") for line in text.strip().splitlines())}
     tasks = {"det", "seg", "video", "cls"}
-    assert set(extras) == tasks | {"export", "all", "tensorboard", "deepspeed", "test", "docs"}
+    assert set(extras) == tasks | {"export", "all", "tensorboard", "web", "deepspeed", "test", "docs"}
     assert [name for name in ("det", "seg", "video", "cls", "export") if f"/{name}.txt" not in extras["all"]] == []
 
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
-def made(tmp_path: Path, *options: str) -> list[str]:
+def made(tmp_path: Path, *options: str, target: str = "install") -> list[str]:
     """The commands that make would run."""
     path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not Path(p, "uv").exists())
-    command = ["make", "--no-print-directory", "-n", "install", "PYTHON=python3", f"VENV={tmp_path / 'venv'}", *options]
+    command = ["make", "--no-print-directory", "-n", target, "PYTHON=python3", f"VENV={tmp_path / 'venv'}", *options]
     environment = {k: v for k, v in os.environ.items() if k not in ("TORCH_INDEX", "MAKEFLAGS", "MAKELEVEL")}
     done = subprocess.run(
         command, cwd=ROOT, env=environment | {"PATH": path}, capture_output=True, text=True, check=True
@@ -105,6 +105,14 @@ def test_make_install_is_pip_on_the_set(tmp_path: Path) -> None:
     assert any("torch==" in c and "torchvision==" in c and "--index-url" not in c for c in commands)
     assert any("--editable ." in c and "--no-deps" in c for c in commands)
     assert not any(c.split()[0].startswith(("c++", "g++", "gcc")) for c in commands)
+
+
+@needs_make
+def test_make_web_adds_what_the_page_needs_and_install_does_not(tmp_path: Path) -> None:
+    (command,) = [c for c in made(tmp_path, target="web") if "constraints_web.txt" in c]
+    assert "--no-deps" in command
+    assert "--only-binary :all:" in command
+    assert not any("constraints_web.txt" in c for c in made(tmp_path))
 
 
 @needs_make

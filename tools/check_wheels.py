@@ -23,10 +23,12 @@ PLATFORMS = {
 
 
 def wheels_alone() -> str:
-    """The lines of the set, without the packages that are Python only and have no wheels: the Makefile names them."""
+    """The lines of the set and of what `make web` adds, without the packages that are Python only and have no wheels,
+    which the Makefile names."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (source,) = re.findall(r"^SOURCE := (.*)$", makefile, re.MULTILINE)
-    lines = (ROOT / "requirements/constraints.txt").read_text(encoding="utf-8").splitlines()
+    sets = [ROOT / "requirements" / name for name in ("constraints.txt", "constraints_web.txt")]
+    lines = [line for path in sets for line in path.read_text(encoding="utf-8").splitlines()]
     return "\n".join(line for line in lines if line.partition("==")[0] not in source.split(","))
 
 

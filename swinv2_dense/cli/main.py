@@ -33,6 +33,7 @@ _SECTIONS = {
         "train": "train a model from a config",
         "test": "evaluate trained weights",
         "predict": "find things in images, folders, videos with trained weights",
+        "serve": "a page in the browser: drop an image, see what is found in it",
         "export": "write a model as ONNX or as a program of torch.export",
     },
     "Look closer": {

@@ -26,6 +26,8 @@ _WARNINGS = (
     (r"Warning: The (bbox|polygon|text) is out of bounds", r"mmengine\.visualization"),
     # mmdet copies a tensor in a way that torch would have written otherwise.
     ("To copy construct from a tensor", r"mmdet\.models"),
+    # Gradio names a status of Starlette's by its former name.
+    ("'HTTP_422_UNPROCESSABLE_ENTITY' is deprecated", r"gradio\.routes"),
 )
 # mmdet's head for lane lines misses an operator that nothing of ours needs.
 _LOGGED = "Line NMS is not compiled"

@@ -18,7 +18,9 @@ from swinv2_dense.cli.parser import Parser
 from swinv2_dense.doctor import PARTS, Facts, Finding, collect, examine
 
 _CONSTRAINTS = Path(__file__).resolve().parents[2] / "requirements/constraints.txt"
-_EXTRAS: dict[str, tuple[str, ...]] = {extra: (extra,) for extra in ("det", "seg", "video", "cls", "export", "test")}
+_EXTRAS: dict[str, tuple[str, ...]] = {
+    extra: (extra,) for extra in ("det", "seg", "video", "cls", "export", "web", "test")
+}
 _EXTRAS["all"] = ("det", "seg", "video", "cls", "export")
 
 _OPERATORS = {"torchvision": "works, on torchvision's operators", "": "works"}

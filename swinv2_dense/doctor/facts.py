@@ -48,6 +48,7 @@ PARTS = (
     Part("onnx", "onnx", ("export",)),
     Part("onnxscript", "onnxscript", ("export",)),
     Part("onnxruntime", "onnxruntime", ("export",)),
+    Part("gradio", "gradio", ("web",)),
 )
 
 

@@ -84,7 +84,8 @@ def examine(facts: Facts, required: Collection[str] = ()) -> dict[str, Finding]:
     """What is the matter, by module; nothing about a module means that it works, or is absent and not required.
 
     Args:
-        required: The extras whose parts must be there, of ``det``, ``seg``, ``video``, ``cls``, ``export``, ``test``.
+        required: The extras whose parts must be there, of ``det``, ``seg``, ``video``, ``cls``, ``export``, ``web``,
+            ``test``.
     """
     findings: dict[str, Finding] = {}
     for recognise in (

@@ -56,7 +56,7 @@ class SwinTransformerV2(BaseModule):
     """
 
     # What a variant with other axes sets. Patch merging halves the last two.
-    axes: tuple[str, ...] = ("H", "W")
+    axes: tuple[str, ...] = ("y", "x")
 
     def __init__(
         self,

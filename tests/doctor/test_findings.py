@@ -156,7 +156,7 @@ HARMLESS = {
 @pytest.mark.parametrize("case", CASES)
 def test_recognised(case: str) -> None:
     facts, module, problem, fix = CASES[case]
-    findings = examine(facts, ("det", "seg", "video", "cls", "export", "test"))
+    findings = examine(facts, ("det", "seg", "video", "cls", "export", "web", "test"))
     assert set(findings) == {module}
     assert problem in findings[module].problem
     assert fix in findings[module].fix
@@ -165,7 +165,7 @@ def test_recognised(case: str) -> None:
 
 
 def test_healthy() -> None:
-    assert examine(HEALTHY, ("det", "seg", "video", "cls", "export", "test")) == {}
+    assert examine(HEALTHY, ("det", "seg", "video", "cls", "export", "web", "test")) == {}
 
 
 def test_absent_parts_matter_only_where_they_are_required() -> None:
