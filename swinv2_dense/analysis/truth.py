@@ -54,9 +54,9 @@ def truths(cfg: Config) -> Iterator[Result]:
 
 def _map(load: Any, info: dict[str, Any], about: dict[str, Any]) -> SegmentationMap:
     """Of an index map; ignored pixels are no class of it, so that they are not painted."""
-    from swinv2_dense.inference.sources import read_image
+    from swinv2_dense.visualization.image_names import read_displayed
 
-    size = read_image(info["img_path"]).shape[:2]
+    size = read_displayed(info["img_path"]).shape[:2]
     loaded = load({**info, "ori_shape": size, "img_shape": size})["gt_seg_map"]
     keep = [int(label) for label in np.unique(loaded) if label != IGNORED]
     return SegmentationMap.of(loaded, keep, **about, source=info["img_path"])

@@ -17,6 +17,7 @@ from mmengine.registry import OPTIMIZERS, init_default_scope
 
 from swinv2_dense import extras
 from swinv2_dense.checkpoint import read
+from swinv2_dense.checks.channels import check_channels
 from swinv2_dense.checks.classes import check_losses, check_same_classes
 from swinv2_dense.checks.dataset import check_dataset, leaf_datasets
 from swinv2_dense.checks.loaders import check_evaluator
@@ -47,8 +48,11 @@ def check(cfg: Config, splits: Sequence[str]) -> None:
     check_losses(cfg.model)
     if "train" in splits and not cfg.get("strategy"):  # strategies bring optimizers of their own
         _check_optimizer(cfg.optim_wrapper.get("optimizer"))
+    used = [s for s in splits if cfg.get(f"{s}_cfg") and cfg.get(f"{s}_dataloader")]
+    for split in used:
+        check_channels(cfg, leaf_datasets(cfg[f"{split}_dataloader"].dataset, f"{split}_dataloader.dataset"))
     if is_first_process(cfg.get("launcher", "none")):  # one process reading annotations is enough
-        _check_data(cfg, [s for s in splits if cfg.get(f"{s}_cfg") and cfg.get(f"{s}_dataloader")])
+        _check_data(cfg, used)
 
 
 def _check_optimizer(optimizer: Any) -> None:

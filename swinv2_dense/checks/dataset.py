@@ -22,12 +22,12 @@ from swinv2_dense.checks.findings import Finding, raise_first, warn
 from swinv2_dense.checks.image_folders import ClassFolders, class_folders, images_below
 from swinv2_dense.checks.images import check_image
 from swinv2_dense.checks.index_maps import check_listed_pairs, check_pairs
-from swinv2_dense.checks.loaders import max_image_pixels
+from swinv2_dense.checks.loaders import loading_step, max_image_pixels
 from swinv2_dense.checks.summary import show_counts
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
 
-__all__ = ["check_dataset", "leaf_datasets", "loading_step", "semantic_leaf"]
+__all__ = ["check_dataset", "leaf_datasets", "semantic_leaf"]
 
 _SAMPLE = 64  # images of a data set whose headers are read before training
 
@@ -41,12 +41,6 @@ def leaf_datasets(dataset: Any, key: str) -> Iterator[tuple[str, Any]]:
             yield from leaf_datasets(part, f"{key}.datasets.{index}")
     else:
         yield key, dataset
-
-
-def loading_step(dataset: Any, name: str) -> Any:
-    """The step of a data set's pipeline whose type ends with ``name``, or an empty dict."""
-    steps = [step for step in dataset.get("pipeline") or () if isinstance(step, dict)]
-    return next((step for step in steps if str(step.get("type")).endswith(name)), {})
 
 
 def check_dataset(cfg: Config, key: str, dataset: Any, *, train: bool = True) -> list[str] | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 from swinv2_dense.checks.coco_file import MAX_PIXELS
 from swinv2_dense.checks.findings import Finding
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import open_regular, shown
+from swinv2_dense.files import shown
 
 __all__ = ["Header", "check_image", "read_header"]
 
@@ -39,10 +41,13 @@ class Header:
         return (self.size[1], self.size[0]) if self.turned else self.size
 
 
-def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, pixels: bool = False) -> Header:
+def read_header(
+    path: str | os.PathLike[str], content: bytes | None = None, *, max_pixels: int = MAX_PIXELS, pixels: bool = False
+) -> Header:
     """Size and kind of an image, without decoding it where its end is there.
 
     Args:
+        content: of the file, where it has been read already; ``path`` then is its name.
         max_pixels: a larger image is refused.
         pixels: decode it nevertheless, to find out whether it is whole.
 
@@ -51,15 +56,15 @@ def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, p
     """
     name = shown(path)
     try:
-        if os.path.getsize(path) == 0:
+        if (os.path.getsize(path) if content is None else len(content)) == 0:
             raise UserError(f"{name} is an empty file: replace it")
         if Image.MAX_IMAGE_PIXELS is not None and max_pixels > 2 * Image.MAX_IMAGE_PIXELS:
             Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow refuses at twice its own limit
-        with Image.open(path) as image:
+        with _opened(path, content) as file, Image.open(file) as image:
             if image.height * image.width > max_pixels:
                 raise Image.DecompressionBombError
             header = Header((image.height, image.width), _is_turned(image), image.mode, _is_deep(image))
-            if pixels or not _has_its_end(path, image.format):
+            if pixels or not _has_its_end(file, image.format):
                 image.load()
             return header
     except Image.DecompressionBombError as error:
@@ -76,7 +81,11 @@ def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, p
         raise UserError(f"{name} cannot be decoded: it is truncated or no image; replace it") from error
 
 
-def _has_its_end(path: str | os.PathLike[str], kind: str | None) -> bool:
+def _opened(path: str | os.PathLike[str], content: bytes | None) -> BinaryIO:
+    return open(path, "rb") if content is None else io.BytesIO(content)
+
+
+def _has_its_end(file: BinaryIO, kind: str | None) -> bool:
     """Whether a JPEG or PNG closes as it should: OpenCV fills up a truncated one, without an error, in grey or black.
 
     Data that a camera appended hide the end; such a file is decoded to find out. Other formats count as whole.
@@ -84,9 +93,11 @@ def _has_its_end(path: str | os.PathLike[str], kind: str | None) -> bool:
     end = _ENDS.get(kind or "")
     if end is None:
         return True
-    with open_regular(path, "image") as file:
-        file.seek(max(os.fstat(file.fileno()).st_size - _TAIL, 0))
-        return end in file.read()
+    place = file.tell()
+    file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
+    found = end in file.read()
+    file.seek(place)
+    return found
 
 
 def _is_turned(image: Image.Image) -> bool:

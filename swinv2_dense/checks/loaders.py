@@ -12,7 +12,7 @@ from swinv2_dense.checks.coco_file import MAX_PIXELS
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
 
-__all__ = ["check_evaluator", "max_image_pixels"]
+__all__ = ["check_evaluator", "loading_step", "max_image_pixels"]
 
 
 def max_image_pixels(cfg: Config) -> int:
@@ -25,6 +25,12 @@ def max_image_pixels(cfg: Config) -> int:
     if type(limit) not in (int, float) or not 1 <= limit < 2**63:
         raise UserError(f"max_image_pixels={limit!r} is no number of pixels: give one, such as {MAX_PIXELS}")
     return int(limit)
+
+
+def loading_step(dataset: Any, name: str) -> Any:
+    """The step of a data set's pipeline whose type ends with ``name``, or an empty dict."""
+    steps = [step for step in dataset.get("pipeline") or () if isinstance(step, dict)]
+    return next((step for step in steps if str(step.get("type")).endswith(name)), {})
 
 
 def check_evaluator(evaluator: Any, key: str, dataset_key: str, dataset: Any) -> None:

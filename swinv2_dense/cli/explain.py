@@ -66,12 +66,12 @@ def _explain(args: argparse.Namespace) -> None:
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # the report of what was loaded is for training
     if args.token is not None and len(args.stage or ()) != 1:
         raise UserError("--token is of one stage's map: name that stage, --stage N")
-    source = _read(args.image)
     make_out(args.out)
     window = args.window[0] if args.window and len(args.window) == 1 else args.window
     loaded = load_model(args.checkpoint, args.config, device=args.device, window=window)
     backbone = backbone_of(loaded)
     label = None if args.target is None else _label(args.target, loaded.classes)
+    source = _read(args.image, loaded)
     prepared = _prepare(loaded, source, args.image)
     found = grad_cam(loaded, prepared, sorted(set(args.stage)) if args.stage else None, label)
     seen = seen_by(loaded, prepared)
@@ -90,12 +90,14 @@ def _explain(args: argparse.Namespace) -> None:
     print(f"drawn: {', '.join(f'{stem}_{part}.png' for part in figures)} in {shown(args.out)}")
 
 
-def _read(path: str) -> Any:
+def _read(path: str, loaded: LoadedModel) -> Any:
     """An image, or None for a video, which the model's pipeline reads itself."""
-    from swinv2_dense.inference.sources import is_video, read_image
+    from swinv2_dense.checks.channels import input_channels
+    from swinv2_dense.inference.decoding import decoder_of, read_image
+    from swinv2_dense.inference.sources import is_video
 
     if not is_video(path):
-        return read_image(path)
+        return read_image(path, decoder_of(loaded.pipeline, input_channels(loaded.cfg)))
     if not Path(path).is_file():
         raise UserError(f"{shown(path)} does not exist: give an image or a video")
     return None

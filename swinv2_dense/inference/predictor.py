@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from swinv2_dense.checks.channels import input_channels
 from swinv2_dense.errors import UserError
+from swinv2_dense.inference.decoding import decoder_of
 from swinv2_dense.inference.model_loading import LoadedModel, is_exported, load_exported, load_model, turn
 from swinv2_dense.inference.pipelines import composed, entry, same_shape
 from swinv2_dense.inference.results import Classification, Detections, Reconstruction, Result, SegmentationMap
 from swinv2_dense.inference.sources import Item, expand, is_video, items
 from swinv2_dense.inference.tiles import Tile, cut, merge_boxes, owners
 from swinv2_dense.suggestions import did_you_mean
+from swinv2_dense.visualization.image_names import displayed
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -76,6 +79,7 @@ class Predictor:
             cut(1, 1, tile, overlap)
         with turn():
             self._compose = composed(self.loaded)
+        self._decoder = decoder_of(self.loaded.pipeline, input_channels(self.loaded.cfg))
 
     def __call__(self, source: Any) -> Any:
         """Predict.
@@ -112,7 +116,7 @@ class Predictor:
     def pairs(self, source: Any, failed: Callable[[Item], object] | None = None) -> Iterator[tuple[Item, Result]]:
         """As :meth:`stream`, each with what it is the result of."""
         waiting: list[tuple[Item, Any]] = []
-        for item in items(source, whole_videos=self.task == "video"):
+        for item in items(source, whole_videos=self.task == "video", decoder=self._decoder):
             prepared = None if item.problem else self._prepare(item)
             if item.problem:
                 if failed is None:
@@ -194,7 +198,10 @@ class Predictor:
 
     def _about(self, item: Item) -> dict[str, Any]:
         names = {"classes": self.loaded.classes, "palette": self.loaded.palette}
-        return {"image": item.image, "source": item.path, "frame": item.frame, **names}
+        image = item.image
+        if image is not None and not self._decoder.colours:
+            image = np.ascontiguousarray(displayed(image)[..., ::-1])
+        return {"image": image, "source": item.path, "frame": item.frame, **names}
 
     def _detections(
         self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, masks: np.ndarray | None, about: dict[str, Any]

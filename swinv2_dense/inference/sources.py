@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.inference.decoding import COLOURS, Decoder
 
-__all__ = ["IMAGES", "VIDEOS", "Item", "expand", "is_video", "items", "read_image", "to_image"]
+__all__ = ["IMAGES", "VIDEOS", "Item", "expand", "is_video", "items", "to_image"]
 
 IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
@@ -24,9 +25,9 @@ VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".w
 class Item:
     """One thing to predict on.
 
-    ``image``: uint8, H x W x 3, BGR, or None where ``problem`` says why there is none, or where a video classifier
-    reads ``path`` itself. ``name``: as the user would call it. ``output``: below which name results are written,
-    without an extension. ``frame``, ``fps``: of a video's frame.
+    ``image``: as the decoder makes it, by default uint8, H x W x 3, BGR; or None where ``problem`` says why there is
+    none, or where a video classifier reads ``path`` itself. ``name``: as the user would call it. ``output``: below
+    which name results are written, without an extension. ``frame``, ``fps``: of a video's frame.
     """
 
     name: str
@@ -70,21 +71,25 @@ def _is_camera(source: str) -> bool:
     return source.isdecimal() and not Path(source).exists()
 
 
-def items(source: Any, *, whole_videos: bool = False) -> Iterator[Item]:
+def items(source: Any, *, whole_videos: bool = False, decoder: Decoder = COLOURS) -> Iterator[Item]:
     """The images of a source, one after another; nothing is read before it is asked for.
 
     Args:
         source: path, folder, pattern, camera number or ``-``; an array, a PIL image; or an iterable of these.
         whole_videos: leave videos as one item, for models that read them.
+        decoder: of image files, and what says which channels an array has.
+
+    Raises:
+        UserError: there is nothing, or what is there is no image.
     """
     if isinstance(source, np.ndarray) or _is_pil(source):
-        yield Item("image", "image", to_image(source))
+        yield Item("image", "image", to_image(source, decoder))
     elif isinstance(source, (str, os.PathLike)):
         for path, output in expand(os.fspath(source)):
-            yield from _of_file(path, output, whole_videos)
+            yield from _of_file(path, output, whole_videos, decoder)
     elif isinstance(source, Iterable):
         for number, entry in enumerate(source):
-            for item in items(entry, whole_videos=whole_videos):
+            for item in items(entry, whole_videos=whole_videos, decoder=decoder):
                 if item.name == "image":
                     item.name, item.output = f"image {number}", f"image{number:06d}"
                 yield item
@@ -92,9 +97,9 @@ def items(source: Any, *, whole_videos: bool = False) -> Iterator[Item]:
         raise UserError(f"cannot predict on a {type(source).__name__}: give a path, an array, a PIL image or several")
 
 
-def _of_file(path: str, output: str, whole_videos: bool) -> Iterator[Item]:
+def _of_file(path: str, output: str, whole_videos: bool, decoder: Decoder) -> Iterator[Item]:
     if path == "-":
-        yield _decoded(sys.stdin.buffer.read(), "standard input", output)
+        yield _decoded(sys.stdin.buffer.read(), "standard input", output, decoder)
     elif _is_camera(path):
         yield from _frames(int(path), f"camera {path}", output)
     elif is_video(path):
@@ -103,40 +108,16 @@ def _of_file(path: str, output: str, whole_videos: bool) -> Iterator[Item]:
         yield Item(path, output, path=path, problem=f"{path} is no video, and this model classifies videos")
     else:
         try:
-            yield _decoded(Path(path).read_bytes(), path, output)
+            yield _decoded(Path(path).read_bytes(), path, output, decoder)
         except OSError as error:
             yield Item(path, output, path=path, problem=f"{path} cannot be read: {error.strerror or error}")
 
 
-def _decoded(content: bytes, name: str, output: str) -> Item:
+def _decoded(content: bytes, name: str, output: str, decoder: Decoder) -> Item:
     try:
-        return Item(name, output, _decode(content, name), path=name)
+        return Item(name, output, decoder(content, name), path=name)
     except UserError as error:
         return Item(name, output, path=name, problem=str(error))
-
-
-def _decode(content: bytes, name: str) -> np.ndarray:
-    import cv2
-
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    except cv2.error:  # larger than OpenCV's limit, for one
-        image = None
-    if image is None:
-        raise UserError(f"{name} cannot be decoded: it is truncated or no image")
-    return np.asarray(image)
-
-
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """uint8, H x W x 3, BGR, turned as its EXIF entry asks for.
-
-    Raises:
-        UserError: there is no such file, or it is no whole image.
-    """
-    try:
-        return _decode(Path(path).read_bytes(), os.fspath(path))
-    except OSError as error:
-        raise UserError(f"{os.fspath(path)} cannot be read: {error.strerror or error}") from error
 
 
 def _frames(source: str | int, name: str, output: str) -> Iterator[Item]:
@@ -161,12 +142,14 @@ def _is_pil(source: Any) -> bool:
     return type(source).__module__.partition(".")[0] == "PIL"
 
 
-def to_image(source: Any) -> np.ndarray:
-    """uint8, H x W x 3, BGR, of an array (BGR, BGRA or grey) or a PIL image.
+def to_image(source: Any, decoder: Decoder = COLOURS) -> np.ndarray:
+    """uint8, H x W x 3, BGR, of an array (BGR, BGRA or grey) or a PIL image; for models of other channels the array.
 
     Raises:
         UserError: an array of another shape or type.
     """
+    if not decoder.colours and isinstance(source, np.ndarray):
+        return decoder.checked(source, "the array")
     if _is_pil(source):
         from PIL import ImageOps
 

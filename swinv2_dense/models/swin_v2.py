@@ -56,7 +56,7 @@ class SwinTransformerV2(BaseModule):
     """
 
     # What a variant with other axes sets. Patch merging halves the last two.
-    axes: tuple[str, ...] = ("y", "x")
+    axes: tuple[str, ...] = ("H", "W")
 
     def __init__(
         self,

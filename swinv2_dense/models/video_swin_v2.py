@@ -25,7 +25,7 @@ class VideoSwinTransformerV2(SwinTransformerV2):
     ``out_indices=3``, an int, returns that stage's tensor itself, which is what mmaction2's heads take.
     """
 
-    axes = ("t", "y", "x")
+    axes = ("T", "H", "W")
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from mmengine.runner import set_random_seed
 
 from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.dataset import leaf_datasets
+from swinv2_dense.engine.runner.checked_images import insert_checks
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_image
 from swinv2_dense.inference.model_loading import TASKS
@@ -65,6 +66,8 @@ def browse(
         raise UserError(f"--only {unknown[0]}: the training pipeline has {', '.join(known)}")
     chosen = [*loading, *(s for s in data.pipeline if _name(s) in only), *packing] if only else data.pipeline
     before, after = Compose([*loading, *packing]), Compose(chosen)
+    for pipeline in (before, after):
+        insert_checks(pipeline.transforms, cfg)
     dataset = DATASETS.build(data)
     visualizer = None
     if cfg.default_scope in ("mmdet", "mmseg"):
@@ -93,8 +96,8 @@ def _draw(visualizer: Any, pipeline: Compose, dataset: Any, index: int) -> np.nd
     if visualizer is None:
         return _draw_class(data, dataset.metainfo.get("classes") or ())
     image = data["inputs"].permute(1, 2, 0).numpy()
-    # Training gets BGR, the visualizer takes RGB; other bands than colours have no such order.
-    image = displayed(image[..., ::-1] if image.shape[-1] == 3 else image)
+    # Training gets BGR, the visualizer takes RGB; bands that tifffile decoded are in the file's order.
+    image = displayed(image[..., ::-1] if image.shape[-1] == 3 and not _in_order(pipeline) else image)
     sample = data["data_samples"]
     if "gt_instances" in sample:  # mmdet's visualizer takes no boxes type, and has no names for stuff
         sample.gt_instances.bboxes = getattr(sample.gt_instances.bboxes, "tensor", sample.gt_instances.bboxes)
@@ -103,6 +106,10 @@ def _draw(visualizer: Any, pipeline: Compose, dataset: Any, index: int) -> np.nd
         warnings.simplefilter("ignore", UserWarning)
         visualizer.add_datasample("image", image, sample, draw_gt=True, draw_pred=False)
     return visualizer.get_image()[..., ::-1]
+
+
+def _in_order(pipeline: Compose) -> bool:
+    return any(getattr(step, "imdecode_backend", "") == "tifffile" for step in pipeline.transforms)
 
 
 def _draw_class(data: dict[str, Any], classes: Sequence[str]) -> np.ndarray:

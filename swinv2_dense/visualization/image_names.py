@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from swinv2_dense.checks.tiff_bands import bands_last, read_bands
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
 
@@ -60,12 +60,11 @@ def _decoded(path: str) -> Any:
     from mmengine.fileio import get
 
     content = get(path)
+    bands = read_bands(path, content)
+    if bands is not None and not (bands.colours and bands.dtype == "uint8"):
+        return bands_last(mmcv.imfrombytes(content, flag="unchanged", backend="tifffile"), bands)
     image = mmcv.imfrombytes(content)
-    if image is not None:
-        return image[..., ::-1]
-    if path.lower().endswith((".tif", ".tiff")) and find_spec("tifffile"):
-        return mmcv.imfrombytes(content, flag="unchanged", backend="tifffile")
-    return None
+    return None if image is None else image[..., ::-1]
 
 
 def displayed(image: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ def test_a_class_a_stage_and_a_token(
 ) -> None:
     image, out = str(folder / "a.png"), ["--out", str(tmp_path / "out")]
     argv = ["explain", str(run_of("segmentation").checkpoint), image, *out]
+    capsys.readouterr()  # of making the checkpoint
     assert main([*argv, "--class", "Tree", "--stage", "1", "--token", "6", "3", "--window", "4", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("tree: ")
@@ -83,8 +84,8 @@ def test_a_config_that_predicts_in_crops_is_said(
         ("detection", ["IMAGE", "--stage", "0", "1", "--token", "1", "1"], "name that stage, --stage N"),
         ("segmentation", ["IMAGE", "--stage", "1", "--token", "8", "0"], "the map of stage 1 is 8 x 10 tokens"),
         ("segmentation", ["IMAGE", "--stage", "1", "--token", "1"], "give 2 numbers from 0 on below these"),
-        ("detection", ["gone.jpg"], "gone.jpg cannot be read: No such file or directory"),
-        ("detection", ["BELOW"], "cannot be read: Is a directory"),
+        ("detection", ["gone.jpg"], "gone.jpg does not exist"),
+        ("detection", ["BELOW"], "below is a folder"),
         ("detection", ["NOTES"], "notes.txt cannot be decoded: it is truncated or no image"),
         ("detection", ["VIDEO"], "clip.mp4 is a video: a model of detection needs an image"),
         ("video", ["IMAGE"], "a.png is an image: a model of video needs a video"),

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from swinv2_dense.errors import UserError
+from tests.tiffs import write_tiff
 
 pytest.importorskip("mmcv", reason="needs mmcv")
 
@@ -50,17 +51,41 @@ def test_what_is_wrong_names_the_file(image: Path, tmp_path: Path) -> None:
         CheckImage()({"img_path": str(image)})
 
 
-@pytest.mark.parametrize("bands", [4, 6])
-def test_tiffs_of_more_bands_pass_where_they_are_loaded_whole(bands: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, 4, 6])
+@pytest.mark.parametrize("planar", [False, True])
+def test_tiffs_of_other_bands_than_colours_pass_where_they_are_loaded_whole(
+    count: int, planar: bool, tmp_path: Path
+) -> None:
+    write_tiff(tmp_path / "a.tif", count, np.uint16, planar=planar)
+    results = {"img_path": str(tmp_path / "a.tif"), "height": 7, "width": 9}
+    assert CheckImage(colours=False, whole=True, channels=count)(results) is results
+    for check in (CheckImage(), CheckImage(colours=False)):
+        with pytest.raises(UserError, match=rf"a\.tif has {count} bands of uint16, .* imdecode_backend='tifffile'"):
+            check(results)
+    with pytest.raises(UserError, match=rf"has {count} bands, and the model takes 5: set model.backbone.in_channels"):
+        CheckImage(colours=False, whole=True, channels=5)(results)
+    with pytest.raises(UserError, match=r"more pixels than max_image_pixels=62"):
+        CheckImage(62, colours=False, whole=True)(results)
+    results["height"] = 8
+    with pytest.raises(UserError, match=r"a\.tif has 9 x 7 pixels, but 9 x 8 in the annotations"):
+        CheckImage(colours=False, whole=True)(results)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_tiffs_of_deep_colours_are_not_loaded_as_8_bits(dtype: type, tmp_path: Path) -> None:
+    write_tiff(tmp_path / "a.tif", 3, dtype)
+    with pytest.raises(UserError, match=r"a\.tif has 3 bands of (uint16|float32), which loading would not keep"):
+        CheckImage()({"img_path": str(tmp_path / "a.tif")})
+    assert CheckImage(colours=False)({"img_path": str(tmp_path / "a.tif")})
+
+
+def test_tiffs_that_another_backend_reads_pass(tmp_path: Path) -> None:
     path = str(tmp_path / "a.tif")
-    if bands == 4:
-        cv2.imwrite(path, np.zeros((30, 40, 4), np.uint8))
-    else:
-        Path(path).write_bytes(b"II*\0 whatever another backend reads")
+    cv2.imwrite(path, np.zeros((30, 40, 4), np.uint8))
     assert CheckImage(colours=False)({"img_path": path})
-    if bands == 4:
-        loaded = LoadImageFromFile(color_type="unchanged")({"img_path": path})
-        assert loaded["img"].shape == (30, 40, 4)
+    assert LoadImageFromFile(color_type="unchanged")({"img_path": path})["img"].shape == (30, 40, 4)
+    Path(path).write_bytes(b"II*\0 whatever another backend reads")
+    assert CheckImage(colours=False)({"img_path": path})
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from swinv2_dense.errors import UserError
-from swinv2_dense.inference.sources import expand, items, read_image, to_image
+from swinv2_dense.inference.sources import expand, items, to_image
 
 
 def test_folders_and_patterns(folder: Path) -> None:
@@ -44,7 +44,7 @@ def test_problems_are_noted(folder: Path, tmp_path: Path) -> None:
     found = list(items([folder / "a.png", tmp_path / "empty.jpg", tmp_path / "broken.mp4"]))
     assert [item.problem and item.problem.split("/")[-1] for item in found] == [
         None,
-        "empty.jpg cannot be decoded: it is truncated or no image",
+        "empty.jpg is an empty file: replace it",
         "broken.mp4 cannot be opened as a video",
     ]
 
@@ -60,9 +60,3 @@ def test_arrays(image: np.ndarray) -> None:
     for wrong in (image[None], image[..., :2], image.astype(np.float32), image[:0]):
         with pytest.raises(UserError, match="an image is a uint8 array"):
             to_image(wrong)
-
-
-def test_read_image(folder: Path, image: np.ndarray) -> None:
-    assert np.array_equal(read_image(folder / "a.png"), image)
-    with pytest.raises(UserError, match="cannot be read"):
-        read_image(folder / "gone.png")

@@ -298,7 +298,7 @@ def test_wrong_arguments_are_named(kwargs: dict[str, object], message: str) -> N
 
 
 def test_wrong_input_is_an_error_that_names_the_shape() -> None:
-    with pytest.raises(UserError, match="takes B x 3 x y x x"):
+    with pytest.raises(UserError, match="takes B x 3 x H x W"):
         small()(torch.randn(1, 4, 32, 32))
 
 

@@ -91,6 +91,13 @@ def test_operations_are_three_forward_passes_of_the_model() -> None:
     assert found == pytest.approx(3 * forwards - embedding + attention / 2, rel=0.02)
 
 
+@pytest.mark.parametrize("channels", [1, 6])
+def test_images_have_the_models_channels(channels: int) -> None:
+    cfg = Config.fromfile(ROOT / "configs" / "coco" / "faster_rcnn_swinv2_t.py")
+    cfg.model.backbone.in_channels = channels
+    assert measure(build(cfg), (64, 64), batch=1, precision="fp32", device="cuda").flops > 0
+
+
 @pytest.mark.parametrize(
     ("config", "size"),
     [

@@ -11,6 +11,7 @@ import pytest
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.visualization.image_names import displayed, read_displayed, relative_name
+from tests.tiffs import write_tiff
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,15 @@ def test_files_are_read_as_they_are_shown(tmp_path: Path) -> None:
     assert read_displayed(str(tmp_path / "a.png"))[0, 0].tolist() == [30, 20, 10]
     cv2.imwrite(str(tmp_path / "b.tif"), np.full((4, 5, 4), 9, np.uint8))
     assert read_displayed(str(tmp_path / "b.tif")).shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 6])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_tiffs_of_any_bands_are_shown(tmp_path: Path, count: int, planar: bool, dtype: type) -> None:
+    pytest.importorskip("mmcv", reason="needs mmcv")
+    image = write_tiff(tmp_path / "a.tif", count, dtype, planar=planar)
+    assert np.array_equal(read_displayed(str(tmp_path / "a.tif")), displayed(image))
 
 
 @pytest.mark.parametrize("content", [b"no image", b"", b"II*\0", b"II*\0" + b"\xff" * 100, b"MM\0*" + b"\0" * 100])

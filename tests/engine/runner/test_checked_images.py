@@ -39,6 +39,10 @@ def test_the_check_stands_before_loading() -> None:
     assert (first, last) == (other, load)
     assert (check.max_pixels, check.colours) == (1000, True)
     assert not second.pipeline.transforms[0].colours
+    assert (check.whole, second.pipeline.transforms[0].whole, second.pipeline.transforms[0].channels) == (
+        False,
+    ) * 2 + (3,)
+    assert len(second.pipeline.transforms) == 2
     Runner().build_dataloader(loader)  # once is enough
     assert len(inner.pipeline.transforms) == 3
 
@@ -49,3 +53,19 @@ def test_pipelines_that_check_or_load_otherwise_stay() -> None:
         Runner().build_dataloader(SimpleNamespace(dataset=dataset))
     assert len(own.pipeline.transforms) == 2
     assert len(array.pipeline.transforms) == 1
+
+
+def test_behind_what_loads_tiffs_whole_their_bands_are_put_last() -> None:
+    dataset = data(LoadImageFromFile(color_type="unchanged", imdecode_backend="tifffile"), object())
+    runner = Runner()
+    runner.cfg = Config({"model": {"backbone": {"in_channels": 6}}})
+    for _ in range(2):
+        runner.build_dataloader(SimpleNamespace(dataset=dataset))
+    assert [type(step).__name__ for step in dataset.pipeline.transforms] == [
+        "CheckImage",
+        "LoadImageFromFile",
+        "BandsLast",
+        "object",
+    ]
+    check = dataset.pipeline.transforms[0]
+    assert (check.whole, check.channels) == (True, 6)
