@@ -1,4 +1,5 @@
-"""Two-stage detectors (Faster, Mask and Cascade R-CNN, HTC) as one function of a batch, with all sizes known.
+"""Detectors of mmdet as one function of a batch: two-stage ones (Faster, Mask and Cascade R-CNN, HTC), of which all
+sizes have to be known, DINO and Mask2Former.
 
 mmdet predicts image after image with lists of boxes. Here every image has as many places as the test config allows
 boxes; those that hold none have a score of 0 and the label -1. What is computed for a box is mmdet's.
@@ -6,6 +7,7 @@ boxes; those that hold none have a score of 0 and the label -1. What is computed
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
@@ -14,8 +16,9 @@ import torchvision
 from torch import Tensor, nn
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.export.deformable import Dino, traceable_deformable
 from swinv2_dense.export.operators import nms_keep, soft_nms
-from swinv2_dense.export.tasks import Exportable
+from swinv2_dense.export.tasks import Exportable, Function
 from swinv2_dense.export.traceable import traceable
 
 __all__ = ["detector", "paste"]
@@ -27,18 +30,55 @@ def detector(model: nn.Module) -> Exportable:
     Raises:
         UserError: it is not of the kinds above, or has a part that is not known here; names it.
     """
+    name = type(model).__name__
+    if name == "DINO":
+        return _dino(model)
+    if name == "Mask2Former":
+        return _mask2former(model)
     _check(model)
     made = TwoStage(traceable(model)).eval()
     outputs = ("boxes", "scores", "labels", *(("masks",) if made.with_masks else ()))
     return Exportable("detection", made, lambda x: _reference(model, x, made.places), outputs, any_size=False)
 
 
+def _dino(model: Any) -> Exportable:
+    if not model.bbox_head.loss_cls.use_sigmoid:
+        raise UserError("DINO cannot be exported: its scores are a softmax, known is the sigmoid")
+    places = model.test_cfg.get("max_per_img", model.num_queries)
+    # as many tokens as queries: mmdet fails with fewer
+    side = math.ceil(4 * math.sqrt(model.num_queries))
+    return Exportable(
+        "detection",
+        Dino(model).eval(),
+        lambda x: _reference(model, x, places),
+        ("boxes", "scores", "labels"),
+        any_size=True,
+        smallest=(side, side + 55),
+        notes={"pads": False},
+    )
+
+
+def _mask2former(model: Any) -> Exportable:
+    """Queries as they are: instances or segments of them make a few lines of NumPy, or mmdet's fusion head."""
+    if type(model.panoptic_head.pixel_decoder).__name__ != "MSDeformAttnPixelDecoder":
+        kind = type(model.panoptic_head.pixel_decoder).__name__
+        raise UserError(f"Mask2Former cannot be exported: it has a {kind}, known is MSDeformAttnPixelDecoder")
+
+    def queries(model: Any, images: Tensor) -> tuple[Tensor, ...]:
+        classes, masks = model.panoptic_head(model.extract_feat(images), [])
+        return classes[-1], masks[-1]
+
+    made = Function(traceable_deformable(model), queries).eval()
+    outputs = ("class_logits", "mask_logits")
+    return Exportable("detection", made, lambda x: queries(model, x), outputs, any_size=True)
+
+
 def _check(model: Any) -> None:
     name = type(model).__name__
     if not (hasattr(model, "rpn_head") and hasattr(model, "roi_head")):
         raise UserError(
-            f"{name} cannot be exported: of detectors Faster, Mask and Cascade R-CNN and HTC can; the deformable "
-            "attention of DINO and Mask2Former reads the sizes of its levels from tensors, which a graph cannot"
+            f"{name} cannot be exported: of detectors Faster, Mask and Cascade R-CNN, HTC, DINO and Mask2Former can; "
+            "export its backbone"
         )
     roi = model.roi_head
     known = ("StandardRoIHead", "CascadeRoIHead", "HybridTaskCascadeRoIHead")
@@ -240,6 +280,6 @@ def _reference(model: Any, images: Tensor, places: int) -> tuple[Tensor, ...]:
         return whole
 
     found = [padded([getattr(r, n) for r in results], f) for n, f in (("bboxes", 0), ("scores", 0), ("labels", -1))]
-    if model.roi_head.with_mask:
+    if "masks" in results[0]:
         found.append(padded([r.masks for r in results], 0))
     return tuple(found)

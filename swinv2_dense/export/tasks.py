@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from swinv2_dense.errors import UserError
 from swinv2_dense.export.traceable import traceable
 
-__all__ = ["Exportable", "exportable"]
+__all__ = ["Exportable", "Function", "exportable"]
 
 
 @dataclass
@@ -22,7 +22,8 @@ class Exportable:
     """``module``: B x 3 x *pixels -> a tuple of tensors, with ``outputs`` as their names, in operators that trace.
     ``reference``: what the model as it is predicts. ``any_size``: whether height and width may be symbols.
     ``axes``: of the input, behind batch and channels. ``notes``: what readers have to know of the outputs.
-    ``as_predicted``: turns an output by name into what the model predicts, where that is not the output itself."""
+    ``smallest``: of the images that it is checked with. ``as_predicted``: turns an output by name into what the model
+    predicts, where that is not the output itself."""
 
     task: str
     module: nn.Module
@@ -31,6 +32,7 @@ class Exportable:
     any_size: bool
     axes: tuple[str, ...] = ("height", "width")
     notes: dict[str, Any] = field(default_factory=dict)
+    smallest: tuple[int, int] = (70, 125)
     as_predicted: Callable[[str, Tensor], Tensor] = lambda name, output: output
 
 
@@ -42,7 +44,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class _Function(nn.Module):
+class Function(nn.Module):
     """A function of a model as a module, which exporters want."""
 
     def __init__(self, model: nn.Module, function: Callable[[Any, Tensor], tuple[Tensor, ...]]) -> None:
@@ -62,7 +64,7 @@ def _of(
     **kw: Any,
 ) -> Exportable:
     reference = reference or (lambda x: function(model, x))
-    return Exportable(task, _Function(traceable(model), function).eval(), reference, outputs, **kw)
+    return Exportable(task, Function(traceable(model), function).eval(), reference, outputs, **kw)
 
 
 def exportable(model: nn.Module) -> Exportable:
@@ -148,10 +150,12 @@ def _classifier(model: Any) -> Exportable:
 @torch.no_grad()
 def _segmenter(model: Any) -> Exportable:
     head = model.decode_head
+    if "Mask2FormerHead" in {base.__name__ for base in type(head).__mro__}:
+        return _mask2former(model)
     if isinstance(head, nn.ModuleList) or not hasattr(head, "align_corners") or not hasattr(head, "conv_seg"):
         raise UserError(
-            f"segmenters with a {type(head).__name__} cannot be exported (Mask2Former's deformable attention reads the "
-            "sizes of its levels from tensors, which a graph cannot): UperNet and other heads that give logits can"
+            f"segmenters with a {type(head).__name__} cannot be exported: UperNet, Mask2Former and other heads that "
+            "give one map of logits can"
         )
     if not isinstance(head(model.extract_feat(torch.zeros(1, 3, 64, 64))), Tensor):
         raise UserError(f"segmenters with a {type(head).__name__} cannot be exported: it gives more than one map")
@@ -161,27 +165,40 @@ def _segmenter(model: Any) -> Exportable:
         size = images.shape[-2:]
         return (F.interpolate(out, size=size, mode="bilinear", align_corners=model.decode_head.align_corners),)
 
-    def reference(images: Tensor) -> tuple[Tensor, ...]:
-        from mmseg.structures import SegDataSample
-
-        size = tuple(images.shape[-2:])
-        meta = dict(img_shape=size, ori_shape=size, pad_shape=size)
-        samples = [SegDataSample(metainfo=meta) for _ in images]
-        # as predict does for whole images; a config that slides does it for every window
-        samples = model.postprocess_result(model.encode_decode(images, [meta] * len(images)), samples)
-        return (torch.stack([sample.seg_logits.data for sample in samples]),)
-
     one = model.out_channels == 1
     return _of(
         model,
         "segmentation",
         logits,
         ("logits",),
-        reference,
+        lambda images: _segmented(model, images),
         any_size=True,
         notes={"threshold": head.threshold} if one else {},
         as_predicted=lambda name, output: output.sigmoid() if one else output,
     )
+
+
+def _segmented(model: Any, images: Tensor) -> tuple[Tensor, ...]:
+    """What mmseg predicts, B x classes x H x W, of whole images; a config that slides does so for every window."""
+    from mmseg.structures import SegDataSample
+
+    size = tuple(images.shape[-2:])
+    meta = dict(img_shape=size, ori_shape=size, pad_shape=size)
+    samples = [SegDataSample(metainfo=meta) for _ in images]
+    samples = model.postprocess_result(model.encode_decode(images, [meta] * len(images)), samples)
+    return (torch.stack([sample.seg_logits.data for sample in samples]),)
+
+
+def _mask2former(model: Any) -> Exportable:
+    from swinv2_dense.export.deformable import traceable_deformable
+
+    def scores(model: Any, images: Tensor) -> tuple[Tensor, ...]:
+        classes, masks = model.decode_head(model.extract_feat(images), [])
+        masks = F.interpolate(masks[-1], size=images.shape[-2:], mode="bilinear", align_corners=False).sigmoid()
+        return (torch.einsum("bqc,bqhw->bchw", classes[-1].softmax(-1)[..., :-1], masks),)
+
+    made = Function(traceable_deformable(model), scores).eval()
+    return Exportable("segmentation", made, lambda x: _segmented(model, x), ("logits",), any_size=True)
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ class FileModel(nn.Module):
         height, width = self.exported.metadata["size"]
         return (
             f"its pipeline makes an image of {found[0]} x {found[1]} pixels, and {self.exported.source} takes "
-            f"{height} x {width}: export with --size {found[0]} {found[1]}"
+            f"{height} x {width}: export with --size {found[0]} {found[1]}, or with --dynamic for any size"
         )
 
     def test_step(self, data: Mapping[str, Any]) -> list[Any]:
@@ -95,27 +95,46 @@ def _average_clips(cfg: Config) -> str | None:
 
 
 class _Detector(FileModel):
-    """Images smaller than the file's size are padded on the right and below, as in a batch of mmdet's."""
+    """Images smaller than the file's size are padded on the right and below, as in a batch of mmdet's. ``pads``: not
+    where the detector would take the padding for the image."""
+
+    @property
+    def pads(self) -> bool:
+        return bool(self.exported.metadata.get("pads", True))
 
     def fits(self, found: list[int], size: list[int]) -> bool:
-        return found[0] <= size[0] and found[1] <= size[1]
+        return found[0] <= size[0] and found[1] <= size[1] if self.pads else super().fits(found, size)
 
     def refusal(self, found: Any) -> str:
+        if not self.pads:
+            return super().refusal(found)
         height, width = self.exported.metadata["size"]
         return (
             f"its pipeline makes an image of {found[0]} x {found[1]} pixels, which does not fit into the {height} x "
-            f"{width} of {self.exported.source}: export with a --size that all images fit into"
+            f"{width} of {self.exported.source}: export with --size {max(found[0], height)} {max(found[1], width)}, "
+            "which takes both"
         )
 
-    def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
-        height, width = self.exported.metadata["size"]
+    def padded(self, images: Tensor, samples: list[Any]) -> Tensor:
+        """To the file's size. The preprocessor's own padding may be larger than that."""
+        size = self.exported.metadata.get("size")
+        if size is None:
+            return images
         for sample in samples:
-            if not self.fits(list(sample.img_shape), [height, width]):
+            if not self.fits(list(sample.img_shape), size):
                 raise UserError(self.refusal(sample.img_shape))
-        # Smaller than the padded image where the file's size is no multiple of the padding's.
-        value = getattr(self.data_preprocessor, "pad_value", 0)
-        images = F.pad(images, (0, width - images.shape[-1], 0, height - images.shape[-2]), value=value)
-        outputs = self.outputs(images)
+        missing = (0, size[1] - images.shape[-1], 0, size[0] - images.shape[-2])
+        return F.pad(images, missing, value=getattr(self.data_preprocessor, "pad_value", 0))
+
+    def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
+        if self.pads:
+            outputs = self.outputs(self.padded(images, samples))
+        else:
+            whole = [
+                image[None, :, : s.img_shape[0], : s.img_shape[1]] for image, s in zip(images, samples, strict=True)
+            ]
+            found = [self.outputs(self.padded(one, [s]).contiguous()) for one, s in zip(whole, samples, strict=True)]
+            outputs = {name: torch.cat([one[name] for one in found]) for name in found[0]}
         return [
             SimpleNamespace(pred_instances=self._instances({name: out[row] for name, out in outputs.items()}, sample))
             for row, sample in enumerate(samples)
@@ -139,6 +158,28 @@ class _Detector(FileModel):
                 masks[row] = paste(mask[None], boxes[row : row + 1], *size)[0] >= threshold
             instances.masks = masks
         return instances
+
+
+class _Queries(_Detector):
+    """Mask2Former: masks and classes of its queries, of which mmdet's own head makes the instances."""
+
+    def __init__(self, exported: ExportedModel, cfg: Config) -> None:
+        super().__init__(exported, cfg)
+        from mmengine.registry import MODELS, DefaultScope
+
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            self.fusion_head = MODELS.build({**cfg.model.panoptic_fusion_head, "test_cfg": cfg.model.test_cfg})
+
+    def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
+        images = self.padded(images, samples)
+        outputs = self.outputs(images)
+        masks = F.interpolate(outputs["mask_logits"], images.shape[-2:], mode="bilinear", align_corners=False)
+        found = self.fusion_head.predict(outputs["class_logits"], masks, samples, rescale=True)
+        return [SimpleNamespace(pred_instances=one["ins_results"]) for one in found]
+
+
+def _detector(exported: ExportedModel, cfg: Config) -> FileModel:
+    return (_Queries if "mask_logits" in exported.metadata.get("outputs", ()) else _Detector)(exported, cfg)
 
 
 def _segmenter(exported: ExportedModel, cfg: Config) -> FileModel:
@@ -183,7 +224,7 @@ def file_model(exported: ExportedModel, cfg: Config) -> FileModel:
     makers = {
         "classification": ("mmpretrain", _Classifier),
         "video": ("mmaction", _Recogniser),
-        "detection": ("mmdet", _Detector),
+        "detection": ("mmdet", _detector),
         "segmentation": ("mmseg", _segmenter),
     }
     task = exported.metadata.get("task")

@@ -123,9 +123,10 @@ def test_a_detector_boxes_and_masks(
 
 
 @pytest.mark.slow
-def test_a_video_recogniser(run_of: RunOf, file_of: Callable[..., Path], video: Path) -> None:
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_video_recogniser(run_of: RunOf, file_of: Callable[..., Path], video: Path, suffix: str) -> None:
     expected = Predictor(run_of("video").checkpoint, device="cpu")(str(video))
-    result = Predictor(file_of("video"))(str(video))
+    result = Predictor(file_of("video", suffix))(str(video))
     assert result.names == expected.names and set(result.names) <= set(CLASSES["video"])
     np.testing.assert_allclose(result.probabilities, expected.probabilities, atol=1e-5)
 
@@ -172,7 +173,16 @@ def test_files_that_do_not_predict(run_of: RunOf) -> None:
 @pytest.mark.parametrize(
     ("task", "size", "message"),
     [
-        ("detection", [32, 48], "an image of 48 x 64 pixels, which does not fit into the 32 x 48 of model.onnx"),
+        (
+            "detection",
+            [32, 48],
+            "of 48 x 64 pixels, which does not fit into the 32 x 48 of model.onnx: export with --size 48 64",
+        ),
+        (
+            "detection",
+            [40, 90],
+            "does not fit into the 40 x 90 of model.onnx: export with --size 48 90, which takes both",
+        ),
         ("segmentation", [64, 64], "an image of .* pixels, and model.onnx takes 64 x 64: export with --size"),
     ],
 )
@@ -253,3 +263,63 @@ def test_one_channel_is_cut_at_the_files_threshold(run_of: RunOf) -> None:
         size = {"img_shape": (3, 4), "ori_shape": (3, 4), "pad_shape": (3, 4)}
         (sample,) = file_model(made, cfg).results(torch.zeros(1, 3, 3, 4), [SegDataSample(metainfo=size)])
         assert torch.equal(sample.pred_sem_seg.data[0], (logits[0, 0].sigmoid() > threshold).long())
+
+
+def samples_of(size: tuple[int, int], *images: tuple[int, int]) -> list[Any]:
+    """Of images that were scaled to half and padded to ``size``."""
+    from mmdet.structures import DetDataSample
+
+    metas = [
+        dict(img_shape=one, ori_shape=(2 * one[0], 2 * one[1]), batch_input_shape=size, scale_factor=(0.5, 0.5))
+        for one in images
+    ]
+    return [DetDataSample(metainfo=meta) for meta in metas]
+
+
+def predicted(model: Any, images: Any, samples: list[Any]) -> list[Any]:
+    import torch
+
+    with torch.no_grad():
+        return [sample.pred_instances for sample in model.predict(images, samples, rescale=True)]
+
+
+def assert_instances(found: Any, wanted: Any) -> None:
+    import torch
+
+    assert len(found.scores) == len(wanted.scores) > 0
+    one, other = found.scores.argsort(stable=True), wanted.scores.argsort(stable=True)
+    torch.testing.assert_close(found.scores[one], wanted.scores[other], atol=1e-5, rtol=1e-4)
+    assert torch.equal(found.labels[one], wanted.labels[other])
+    torch.testing.assert_close(found.bboxes[one], wanted.bboxes[other], atol=1e-2, rtol=1e-4)
+    if "masks" in wanted:
+        assert (found.masks[one] != wanted.masks[other]).float().mean() < 1e-3
+
+
+def test_mask2former_makes_instances_as_mmdet_does() -> None:
+    """Of a padded batch, whose masks are cut and scaled to the images."""
+    import torch
+
+    from tests.export.test_deformable import small, traced
+
+    model = small("mask2former_swinv2_t")
+    images, samples = torch.randn(2, 3, 64, 96), samples_of((64, 96), (64, 90), (50, 96))
+    found = file_model(traced(model), model.cfg).results(images, samples)
+    for one, other in zip(found, predicted(model, images, samples), strict=True):
+        assert_instances(one.pred_instances, other)
+        assert one.pred_instances.masks.shape[1:] == other.masks.shape[1:]
+
+
+def test_dino_sees_no_padding() -> None:
+    import torch
+
+    from tests.export.test_deformable import small, traced
+
+    model = small("dino_swinv2_t")
+    images, sizes = torch.randn(2, 3, 64, 96), [(64, 96), (50, 80)]
+    found = file_model(traced(model), model.cfg).results(images, samples_of((64, 96), *sizes))
+    for image, size, one in zip(images, sizes, found, strict=True):
+        alone = image[None, :, : size[0], : size[1]].contiguous()
+        assert_instances(one.pred_instances, predicted(model, alone, samples_of(size, size))[0])
+    fixed = file_model(traced(model, size=[64, 96]), model.cfg)
+    with pytest.raises(UserError, match=r"makes an image of 50 x 80 pixels, and .* takes 64 x 96: export with --size"):
+        fixed.results(images, samples_of((64, 96), *sizes))
