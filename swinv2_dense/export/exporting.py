@@ -96,13 +96,26 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export") as folder:
         written = Path(folder) / path.name
-        _write(_program(module, inputs[0], size), what, written, notes)
+        try:
+            _write(_program(module, inputs[0], size), what, written, notes)
+        except UserError:
+            raise
+        except Exception as error:  # of many types: whatever the exporters do not follow
+            raise UserError(f"a {type(model).__name__} cannot be exported: {_reason(error)}") from error
         report = ExportReport(path, notes, sum(file.stat().st_size for file in Path(folder).iterdir()))
         report.checked = _check(load(written), what, inputs, expected, TOLERANCE["fp16" if half else "fp32"])
         # a model beyond 2 GB has its weights in a file of their own, which goes first
         for file in sorted(Path(folder).iterdir(), key=lambda file: file == written):
             os.replace(file, path.parent / file.name)
     return report
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause, in a line: it names the operator."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 class _Half(nn.Module):

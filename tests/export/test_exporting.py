@@ -14,6 +14,7 @@ from torch import nn
 from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
 from swinv2_dense.export import export, exporting, load
+from swinv2_dense.export.tasks import Exportable
 from swinv2_dense.models import SwinTransformerV2
 from tests.models.oracles import randomize, relative_error
 
@@ -111,6 +112,35 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.
 def test_what_cannot_be_exported(model: nn.Module, path: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         export(model, tmp_path / path)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Branching(nn.Module):
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (images if images.sum() > 0 else -images,)
+
+
+class Foreign(nn.Module):
+    """An operator that ONNX lacks."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.ops.swinv2_dense.nms_keep(images.flatten(2).mT[..., :1].expand(-1, -1, 4), images[:, 0, 0], 0.5),)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Branching(), "a SwinTransformerV2 cannot be exported: GuardOnDataDependentSymNode: "),
+        (Foreign(), "a SwinTransformerV2 cannot be exported: .*swinv2_dense.nms_keep"),
+    ],
+)
+def test_what_the_exporters_do_not_follow_is_named(
+    module: nn.Module, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = Exportable("features", module, lambda x: module(x), ("out",), any_size=True)
+    monkeypatch.setattr(exporting, "exportable", lambda model: what)
+    with pytest.raises(UserError, match=message):
+        export(small(), tmp_path / "model.onnx", size=(8, 8))
     assert list(tmp_path.iterdir()) == []
 
 
