@@ -142,6 +142,14 @@ def test_windows_are_drawn_over_their_pixels(pad_attention: str) -> None:
     ]
 
 
+def test_a_token_too_small_to_be_seen_gets_a_ring() -> None:
+    backbone = backbone_of()
+    figure = draw_windows(np.zeros((80, 256, 3), np.uint8), backbone, [(20, 64), (10, 32)], {0: (5, 9), 1: (2, 3)})
+    (ring,) = figure.axes[0].lines
+    assert ring.get_xydata().tolist() == [[9.5 * 4 - 0.5, 5.5 * 4 - 0.5]]
+    assert not figure.axes[1].lines
+
+
 def test_heat_is_drawn_over_the_image() -> None:
     backbone = backbone_of()
     seen = np.random.default_rng(0).integers(0, 255, (30, 44, 3), dtype=np.uint8)
