@@ -18,7 +18,10 @@ from swinv2_dense.progress import Progress, counted, silent
 __all__ = ["read_maps", "write_maps"]
 
 _IMAGE_FOLDERS = ("images", "JPEGImages", "imgs", "image", "img", "leftImg8bit", "photos")
-_MAP_FOLDERS = ("annotations", "masks", "maps", "labels", "SegmentationClass", "segmentation", "mask", "seg", "gtFine")
+_MAP_FOLDERS = (
+    *("annotations", "masks", "maps", "labels", "SegmentationClass", "segmentation", "mask", "seg"),
+    *("gtFine", "stuffthingmaps"),  # of Cityscapes and of COCO-Stuff
+)
 # What map files have in their names besides the image's.
 _ENDINGS = ("", "_mask", "_label", "_labels", "_seg", "_segmentation", "_gt", "_L", "_labelIds", "-mask", "_annotation")
 _IGNORED, _MOST_CLASSES = 255, 254

@@ -124,3 +124,10 @@ def test_mistakes(tmp_path: Path) -> None:
     (root / "masks").rename(root / "other")
     with pytest.raises(UserError, match="no folder of index maps"):
         read_maps(root)
+
+
+@pytest.mark.parametrize("name", ["annotations", "labels", "gtFine", "stuffthingmaps"])
+def test_folders_of_maps_by_their_usual_names(name: str, tmp_path: Path) -> None:
+    root = maps(tmp_path / "data", {"a": [0, 1]})
+    (root / "masks").rename(root / name)
+    assert [s.path.stem for s in read_maps(root)[0].splits["train"]] == ["a"]
