@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from swinv2_dense.checks.coco_file import is_id
 from swinv2_dense.checks.findings import Finding
 from swinv2_dense.checks.segmentations import Problem, box_problem, is_empty, polygon_problem, run_lengths_problem
 from swinv2_dense.files import shown
+from swinv2_dense.progress import Progress, silent
 
 __all__ = ["Counts", "Use", "check_objects"]
 
@@ -59,14 +60,13 @@ class Counts:
 
 
 def check_objects(
-    content: dict[str, Any], file: str, use: Use, progress: Callable[[int, int], object] = lambda done, total: None
+    content: dict[str, Any], file: str, use: Use, progress: Progress = silent
 ) -> tuple[list[Finding], Counts]:
     """Hold every annotation against its image.
 
     Args:
         content: as :func:`~swinv2_dense.checks.coco_file.read_coco` returns it.
         file: the annotation file, for the findings.
-        progress: called with how many of how many annotations are done.
     """
     annotations = content["annotations"]
     names = {c["id"]: str(c.get("name")) for c in content["categories"] if is_id(c.get("id"))}
@@ -88,7 +88,7 @@ def check_objects(
                     objects[name] += 1
                     images_of[name].add(image)
         if done % _EVERY == 0 or done == len(annotations):
-            progress(done, len(annotations))
+            progress("annotations", done, len(annotations))
     counts.crowds = checker.crowds
     counts.empty = len(checker.sizes.keys() - annotated)
     # mmdet's filter counts crowds and broken objects as objects.

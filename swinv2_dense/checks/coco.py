@@ -135,8 +135,9 @@ def _check_file(path: Path, file: str, report: SplitReport, options: _Options) -
     report.categories = tuple(str(category.get("name")) for category in content["categories"])
     report.findings += check_tables(content, file, options.max_pixels)
     use = Use(masks=not options.boxes_only)
-    step = f"{report.split}: annotations"
-    findings, report.counts = check_objects(content, file, use, lambda *done: options.progress(step, *done))
+    findings, report.counts = check_objects(
+        content, file, use, lambda step, *done: options.progress(f"{report.split}: {step}", *done)
+    )
     report.findings += findings
     if content["annotations"] and not any(report.counts.objects.values()):
         report.findings.append(Finding("no object to train on", file, "all are crowds, or noted here"))

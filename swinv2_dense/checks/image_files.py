@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 from PIL import Image
+
+from swinv2_dense.progress import Progress, silent
 
 __all__ = ["broken_images"]
 
@@ -34,13 +36,12 @@ def broken_images(
     names: Sequence[str],
     *,
     workers: int = 0,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress = silent,
 ) -> list[tuple[str, str]]:
     """Names of images in ``folder`` that cannot be used, each with what is wrong. Every image is decoded wholly.
 
     Args:
         workers: processes; 0 for this one.
-        progress: called with the number of images done.
     """
     check = partial(_problem, str(folder))
     broken = []
@@ -49,6 +50,5 @@ def broken_images(
         for done, (name, problem) in enumerate(zip(names, problems, strict=True), start=1):
             if problem is not None:
                 broken.append((name, problem))
-            if progress is not None:
-                progress(done)
+            progress("decoding", done, len(names))
     return broken

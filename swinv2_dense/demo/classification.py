@@ -68,7 +68,7 @@ def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> 
 
     with console.step(f"Draw {size.train} images to train on and {size.val} to test on, in class folders"):
         write = partial(write_close_ups, train=size.train, val=size.val)
-        demo.write_data(write, size.train + size.val, "pictures", f"{', '.join(classes)}")
+        demo.write_data(write, size.train + size.val, "images", f"{', '.join(classes)}")
 
     with console.step(f"Train a small SwinV2 from scratch at 64 pixels, window {trained}"):
         runner, recorder = demo.train(cfg, partial(_Recorder, {f"top-1, window {trained}": "accuracy/top1"}))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from swinv2_dense.demo.generated import put_image, write_once
 from swinv2_dense.demo.landscapes import CLASSES, draw_close_up
+from swinv2_dense.progress import Progress, silent
 
 __all__ = ["write_close_ups"]
 
@@ -23,12 +23,11 @@ def write_close_ups(
     val: int = 200,
     side: int = 96,
     seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
+    progress: Progress = silent,
 ) -> bool:
     """Write ROOT/{train,val}/CLASS/NUMBER.png unless they are there; return whether anything was written.
 
-    Images have ``side`` pixels. The same arguments give the same files. ``progress`` is called with the number of
-    images written so far.
+    Images have ``side`` pixels. The same arguments give the same files.
 
     Raises UserError when ``root`` exists and is something else.
     """
@@ -41,7 +40,7 @@ def write_close_ups(
             for i in range(count):
                 image, category = draw_close_up(rng, side)
                 put_image(folder / split / CLASSES[category] / f"{i:05d}.png", image)
-                progress(done + i + 1)
+                progress("drawing images", done + i + 1, train + val)
 
     recipe = {"format": "class folders", "version": _VERSION, "train": train, "val": val, "side": side, "seed": seed}
     return write_once(root, "close_ups.json", recipe, write)

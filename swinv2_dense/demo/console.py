@@ -100,7 +100,7 @@ class DemoConsole:
         for name, score in scores.items():
             table.add_row(name, f"{score:.3f}", f">= {wanted}")
         self.console.print(table)
-        self.console.print("Pictures to look at:")
+        self.console.print("Images to look at:")
         for path in sorted(images.glob("*.png")):
             self.say(str(path))
         self.finish()

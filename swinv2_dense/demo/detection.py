@@ -58,7 +58,7 @@ def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> 
 
     with console.step(f"Draw {size.train} images to train on and {size.val} to test on, in COCO's format"):
         write = partial(write_shapes_coco, train=size.train, val=size.val)
-        demo.write_data(write, size.train + size.val, "pictures", f"{', '.join(CLASSES)}, on textured ground")
+        demo.write_data(write, size.train + size.val, "images", f"{', '.join(CLASSES)}, on textured ground")
 
     with console.step(f"Pre-train a small SwinV2 as a classifier, window {WINDOWS[0]}"):
         model = demo.pretrain(cfg.model.backbone.arch, draw_crop, len(CLASSES), WINDOWS, size.classifier, "shapes")

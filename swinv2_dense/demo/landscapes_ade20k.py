@@ -7,7 +7,7 @@ ROOT/annotations/{training,validation}/00000001.png   uint8: 0 other, else as in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,6 +15,7 @@ import numpy as np
 
 from swinv2_dense.demo.generated import put_image, write_once
 from swinv2_dense.demo.landscapes import CLASSES, draw_landscape
+from swinv2_dense.progress import Progress, silent
 
 __all__ = ["INDICES", "write_landscapes_ade20k"]
 
@@ -32,29 +33,26 @@ def write_landscapes_ade20k(
     val: int = 50,
     side: int = 112,
     seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
+    progress: Progress = silent,
 ) -> bool:
     """Write the data set unless ``root`` already holds it; return whether anything was written.
 
     Images are between 3/4 ``side`` and ``side`` pixels high and wide. The same arguments give the same files.
-    ``progress`` is called with the number of images written so far.
 
     Raises UserError when ``root`` exists and is something else.
     """
 
     def write(folder: Path) -> None:
-        _write_split(folder, "training", train, side, np.random.default_rng([seed, 0]), progress)
-        _write_split(
-            folder, "validation", val, side, np.random.default_rng([seed, 1]), lambda done: progress(train + done)
-        )
+        for number, (split, first, count) in enumerate((("training", 0, train), ("validation", train, val))):
+            for done in _write_split(folder, split, count, side, np.random.default_rng([seed, number])):
+                progress("drawing images", first + done, train + val)
 
     recipe = {"format": "ade20k", "version": _VERSION, "train": train, "val": val, "side": side, "seed": seed}
     return write_once(root, "landscapes.json", recipe, write)
 
 
-def _write_split(
-    root: Path, split: str, count: int, side: int, rng: np.random.Generator, progress: Callable[[int], object]
-) -> None:
+def _write_split(root: Path, split: str, count: int, side: int, rng: np.random.Generator) -> Iterator[int]:
+    """Yields the number of images that it has written, after each."""
     images, maps = root / "images" / split, root / "annotations" / split
     for folder in (images, maps):
         folder.mkdir(parents=True)
@@ -63,4 +61,4 @@ def _write_split(
         landscape = draw_landscape(rng, (int(height), int(width)))
         put_image(images / f"{number:08d}.jpg", landscape.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
         put_image(maps / f"{number:08d}.png", _STORED[landscape.labels])
-        progress(number)
+        yield number

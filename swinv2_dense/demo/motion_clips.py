@@ -13,7 +13,7 @@ played backwards; turning, either way, is its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 
 from swinv2_dense.demo.generated import write_once
 from swinv2_dense.errors import UserError
+from swinv2_dense.progress import Progress, silent
 
 __all__ = ["MOTIONS", "Pose", "draw_clip", "poses", "write_motion_clips", "write_mp4"]
 
@@ -96,14 +97,13 @@ def write_motion_clips(
     frames: int = 16,
     side: int = 64,
     seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
+    progress: Progress = silent,
 ) -> bool:
     """Write the data set unless ``root`` already holds it; return whether anything was written.
 
     Args:
         train, val: clips of each class.
         side: pixels.
-        progress: called with the number of clips written so far.
 
     The same arguments give the same frames. A data set made by this function from other arguments is replaced, and the
     folder appears under its name only when complete.
@@ -117,7 +117,7 @@ def write_motion_clips(
         done = 0
         for number, (split, count) in enumerate((("train", train), ("val", val))):
             for _ in _write_split(folder, split, count, frames, side, np.random.default_rng([seed, number])):
-                progress(done := done + 1)
+                progress("drawing clips", done := done + 1, len(MOTIONS) * (train + val))
 
     recipe = {"version": _VERSION, "train": train, "val": val, "frames": frames, "side": side, "seed": seed}
     return write_once(root, _RECIPE, recipe, write)

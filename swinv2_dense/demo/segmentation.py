@@ -64,7 +64,7 @@ def run(config: Path, work_dir: Path, seed: int = 0, *, quick: bool = False) -> 
 
     with console.step(f"Draw {size.train} images to train on and {size.val} to test on, in ADE20K's format"):
         write = partial(write_landscapes_ade20k, train=size.train, val=size.val)
-        demo.write_data(write, size.train + size.val, "pictures", f"landscapes with {', '.join(CLASSES)}")
+        demo.write_data(write, size.train + size.val, "images", f"landscapes with {', '.join(CLASSES)}")
 
     with console.step(f"Pre-train a small SwinV2 as a classifier, window {WINDOWS[0]}"):
         model = demo.pretrain(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from swinv2_dense.demo.generated import put_image, write_once
 from swinv2_dense.demo.shapes import CLASSES, Instance, Scene, draw_scene
+from swinv2_dense.progress import Progress, silent
 
 __all__ = ["write_shapes_coco"]
 
@@ -36,30 +37,27 @@ def write_shapes_coco(
     val: int = 50,
     side: int = 160,
     seed: int = 0,
-    progress: Callable[[int], object] = lambda done: None,
+    progress: Progress = silent,
 ) -> bool:
     """Write the data set unless ``root`` already holds it; return whether anything was written.
 
     Images are between 3/4 ``side`` and ``side`` pixels high and wide. The same arguments give the same files. A data
-    set made by this function from other arguments is replaced. ``progress`` is called with the number of images
-    written so far. The folder appears under its name only when complete.
+    set made by this function from other arguments is replaced. The folder appears under its name only when complete.
 
     Raises UserError when ``root`` exists and is something else.
     """
 
     def write(folder: Path) -> None:
-        _write_split(folder, "train2017", train, side, np.random.default_rng([seed, 0]), progress)
-        _write_split(
-            folder, "val2017", val, side, np.random.default_rng([seed, 1]), lambda done: progress(train + done)
-        )
+        for number, (split, first, count) in enumerate((("train2017", 0, train), ("val2017", train, val))):
+            for done in _write_split(folder, split, count, side, np.random.default_rng([seed, number])):
+                progress("drawing images", first + done, train + val)
 
     recipe = {"version": _VERSION, "train": train, "val": val, "side": side, "seed": seed}
     return write_once(root, _RECIPE, recipe, write)
 
 
-def _write_split(
-    root: Path, split: str, count: int, side: int, rng: np.random.Generator, progress: Callable[[int], object]
-) -> None:
+def _write_split(root: Path, split: str, count: int, side: int, rng: np.random.Generator) -> Iterator[int]:
+    """Yields the number of images that it has written, after each."""
     image_folder, maps = root / split, root / "stuffthingmaps" / split
     for folder in (image_folder, maps, root / "annotations"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +76,7 @@ def _write_split(
             if fields["segmentation"]:
                 common = {"id": len(annotations) + 1, "image_id": image_id, "category_id": instance.category + 1}
                 annotations.append({**common, "iscrowd": int(instance.crowd), **fields})
-        progress(image_id)
+        yield image_id
     categories = [{"id": i, "name": name, "supercategory": "shape"} for i, name in enumerate(CLASSES, start=1)]
     content = {
         "info": {"description": "drawn shapes"},

@@ -59,7 +59,7 @@ class Demo:
             description: of the data, for the screen.
         """
         with self.console.progress(total, unit) as advance:
-            fresh = write(self.data, seed=self.seed, progress=lambda done: advance(done, ""))
+            fresh = write(self.data, seed=self.seed, progress=lambda step, done, total: advance(done, ""))
         self.console.say(f"{self.data}{'' if fresh else ' was there already'}: {description}")
 
     def pretrain(

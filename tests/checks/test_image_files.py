@@ -24,7 +24,7 @@ def test_broken_images_are_listed_with_what_is_wrong(tmp_path: Path, workers: in
     (tmp_path / "folder.jpg").mkdir()
     names = ["good.png", "grey_alpha.png", "cut.jpg", "empty.jpg", "text.jpg", "folder.jpg"]
     done: list[int] = []
-    found = dict(broken_images(tmp_path, names, workers=workers, progress=done.append))
+    found = dict(broken_images(tmp_path, names, workers=workers, progress=lambda step, at, total: done.append(at)))
     assert list(found) == names[2:]
     assert "cannot be decoded" in found["cut.jpg"] and "cannot be decoded" in found["text.jpg"]
     assert found["empty.jpg"] == "is empty"

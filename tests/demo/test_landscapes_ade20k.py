@@ -21,7 +21,7 @@ SMALL = {"train": 5, "val": 3, "side": 64}
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("landscapes") / "data"
     seen: list[int] = []
-    assert write_landscapes_ade20k(folder, **SMALL, progress=seen.append)
+    assert write_landscapes_ade20k(folder, **SMALL, progress=lambda step, done, total: seen.append(done))
     assert seen == list(range(1, 9))
     return folder
 

@@ -62,7 +62,7 @@ def test_shapes_stand_out_and_leave_by_one_side_to_come_in_on_the_other() -> Non
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("motion") / "data"
     seen: list[int] = []
-    assert write_motion_clips(folder, **SMALL, progress=seen.append)
+    assert write_motion_clips(folder, **SMALL, progress=lambda step, done, total: seen.append(done))
     assert seen == list(range(1, 3 * len(MOTIONS) + 1))
     return folder
 
@@ -104,7 +104,7 @@ def test_a_foreign_folder_is_left_alone_and_an_interrupted_run_leaves_nothing(tm
         write_motion_clips(tmp_path / "films", **SMALL)
     assert (tmp_path / "films" / "cat.mp4").read_text() == "mine"
 
-    def stop(done: int) -> None:
+    def stop(step: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

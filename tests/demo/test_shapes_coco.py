@@ -22,7 +22,7 @@ SMALL = {"train": 4, "val": 3, "side": 64}
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shapes") / "data"
     seen: list[int] = []
-    assert write_shapes_coco(folder, **SMALL, progress=seen.append)
+    assert write_shapes_coco(folder, **SMALL, progress=lambda step, done, total: seen.append(done))
     assert seen == list(range(1, 8))
     return folder
 
@@ -89,7 +89,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
-    def stop(done: int) -> None:
+    def stop(step: str, done: int, total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 

@@ -31,7 +31,7 @@ def check_images(folder: Path, names: Sequence[str], workers: int | None, what: 
     """
     with bars() as report:
         broken = broken_images(
-            folder, names, workers=workers or 0, progress=lambda done: report(what, done, len(names))
+            folder, names, workers=workers or 0, progress=lambda _, done, total: report(what, done, total)
         )
     for name, problem in broken:
         print(f"{folder / name} {problem}")
