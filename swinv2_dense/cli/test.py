@@ -27,7 +27,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help="show every prediction in a window")
     parser.add_argument("--show-dir", help="write every prediction, drawn on its image, to this folder of the run")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that --show shows a prediction")
-    parser.add_argument("--tta", action="store_true", help="test-time augmentation, by the config's tta_model")
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation, by the config's tta_model; by mirror images where it has none",
+    )
     add_common_options(parser)
     return parser.parse_args(argv)
 

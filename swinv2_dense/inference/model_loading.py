@@ -16,6 +16,7 @@ from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
+from swinv2_dense.inference.augmentation import augmentation
 from swinv2_dense.model_index import models, released_weights
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def load_model(
             of :func:`get_model`.
         config: name or path of a config, or a config; in the place of the checkpoint's.
         window: tokens, in the place of the config's window.
-        tta: by the config's ``tta_model`` and ``tta_pipeline``.
+        tta: by the config's ``tta_model`` and ``tta_pipeline``; an image and its mirror image where it has none.
 
     Raises:
         UserError: nothing there, no config known, weights of another model, or an option that does not fit.
@@ -312,11 +313,11 @@ def _pipeline(cfg: Config) -> list[Any]:
 def _with_tta(model: nn.Module, cfg: Config, scope: str) -> tuple[nn.Module, list[Any]]:
     from mmengine.registry import MODELS, DefaultScope
 
-    missing = [key for key in ("tta_model", "tta_pipeline") if key not in cfg]
-    if missing:
-        raise UserError(f"--tta: the config has no {' and no '.join(missing)}; predict without it, or add them")
+    merging, pipeline = augmentation(cfg, _pipeline(cfg))
+    if merging["type"] == "swinv2_dense.DetMaskTTAModel":
+        importlib.import_module("swinv2_dense.models.det_tta")
     with DefaultScope.overwrite_default_scope(scope):
-        return MODELS.build({**cfg.tta_model, "module": model}), list(cfg.tta_pipeline)
+        return MODELS.build({**merging, "module": model}), pipeline
 
 
 def _names(meta: Any, cfg: Config, scope: str) -> tuple[list[str], list[Any]]:

@@ -39,7 +39,7 @@ class Predictor:
         config: name or path of a config, or a config, in the place of the checkpoint's own.
         device: such as ``cuda:0`` (default: a GPU where there is one).
         window: tokens, in the place of the config's window.
-        tta: test-time augmentation, by the config's ``tta_model``.
+        tta: test-time augmentation, by the config's ``tta_model``; by mirror images where it has none.
         score: detections below it are left out.
         classes: names; all others are left out.
         batch: images predicted together. Only images that the pipeline makes equally large are.

@@ -153,8 +153,22 @@ def test_tta(run_of: RunOf, image: np.ndarray) -> None:
     mirrored = np.ascontiguousarray(image[:, ::-1])
     predictor = Predictor(checkpoint, tta=True, device="cpu")
     assert (predictor(image).map == predictor(mirrored).map[:, ::-1]).mean() > 0.99
-    with pytest.raises(UserError, match="--tta: the config has no tta_model and no tta_pipeline"):
-        Predictor(run_of("detection").checkpoint, tta=True, device="cpu")
+    with pytest.raises(UserError, match="--tta: the config has no tta_model, and clips are predicted in several views"):
+        Predictor(run_of("video").checkpoint, tta=True, device="cpu")
+
+
+@pytest.mark.parametrize("task", ["detection", "classification"])
+def test_mirror_images_where_the_config_names_no_augmentation(task: str, run_of: RunOf, image: np.ndarray) -> None:
+    """Merged with its mirror image, an image is as good as the mirror image merged with it."""
+    predictor = Predictor(run_of(task).checkpoint, score=0.0, tta=True, device="cpu")
+    found, mirrored = (predictor(np.ascontiguousarray(view)) for view in (image, image[:, ::-1]))
+    alone = Predictor(run_of(task).checkpoint, score=0.0, device="cpu")(image)
+    np.testing.assert_allclose(found.scores, mirrored.scores, atol=1e-5)
+    assert not np.allclose(found.scores, alone.scores, atol=1e-5)
+    if task == "detection":
+        width = image.shape[1]
+        boxes = np.stack([width - mirrored.boxes[:, 2], mirrored.boxes[:, 1], width - mirrored.boxes[:, 0]], axis=1)
+        np.testing.assert_allclose(found.boxes[:, :3], boxes, atol=1e-2)
 
 
 def test_tiles_of_a_detector(run_of: RunOf, image: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,6 +25,7 @@ from swinv2_dense.engine.strategies.choice import runner_for
 from swinv2_dense.errors import UserError
 from swinv2_dense.extras import missing
 from swinv2_dense.files import writing
+from swinv2_dense.inference.augmentation import augmentation
 
 __all__ = [
     "evaluate",
@@ -185,9 +187,14 @@ def only_format(cfg: Config, prefix: str) -> None:
 
 
 def use_tta(cfg: Config) -> None:
-    """Test with the config's ``tta_model`` around its model, on images made by its ``tta_pipeline``."""
-    missing = [key for key in ("tta_model", "tta_pipeline") if key not in cfg]
-    if missing:
-        raise UserError(f"--tta: the config has no {' and no '.join(missing)}; test without it, or add them")
-    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    """Test with the config's ``tta_model`` around its model, on images made by its ``tta_pipeline``; with mirror images
+    where it has none.
+
+    Raises:
+        UserError: there is nothing to merge predictions with.
+    """
+    dataset = cfg.test_dataloader.dataset
+    merging, dataset.pipeline = augmentation(cfg, dataset.get("pipeline") or ())
+    if merging["type"] == "swinv2_dense.DetMaskTTAModel":
+        importlib.import_module("swinv2_dense.models.det_tta")
+    cfg.model = ConfigDict(**merging, module=cfg.model)
