@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 from swinv2_dense import Predictor, get_model, inference_model
@@ -211,6 +213,36 @@ def test_threads(run_of: RunOf, image: np.ndarray) -> None:
     for thread in threads:
         thread.join()
     assert all(equal(found[i], alone[i]) for i in range(6))
+
+
+def test_two_predictors_take_turns(run_of: RunOf, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The libraries keep their default scope per process: the model of another scope would be built in this one's."""
+    scopes = {"detection": "mmdet", "classification": "mmpretrain"}
+    running: list[str] = []
+    seen: list[tuple[list[str], str]] = []
+    predictors = [Predictor(run_of(task).checkpoint, device="cpu") for task in scopes]
+
+    def watch(predictor: Predictor) -> None:
+        step = predictor.loaded.model.test_step
+
+        def watched(data: Any) -> Any:
+            running.append(predictor.task)
+            time.sleep(0.05)
+            seen.append((list(running), str(DefaultScope.get_current_instance().scope_name)))
+            done = step(data)
+            running.remove(predictor.task)
+            return done
+
+        monkeypatch.setattr(predictor.loaded.model, "test_step", watched)
+
+    for predictor in predictors:
+        watch(predictor)
+    threads = [threading.Thread(target=lambda p=p: [p(image) for _ in range(3)]) for p in predictors]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(seen) == sorted(([task], scope) for task, scope in scopes.items() for _ in range(3))
 
 
 def test_mistakes(run_of: RunOf, image: np.ndarray, tmp_path: Path) -> None:
