@@ -13,6 +13,8 @@ from swinv2_dense.errors import UserError
 __all__ = ["address_of", "bind", "is_local", "private_gradio", "serve"]
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1", "[::1]")
+# Parts of Gradio that nobody needs here, such as cutting a clip, would load programs of other sites.
+_POLICY = b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob: mediastream:"
 _GOODBYE = 2  # seconds that requests have to end in
 
 
@@ -83,10 +85,26 @@ def serve(page: Any, taken: socket.socket) -> None:
         pwa=False,
         theme=_theme(),
     )
+    app.add_middleware(_OwnSourcesOnly)
     if is_local(taken):  # another site's page, whose name is made to lead here, is no caller
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(_LOCAL_NAMES))
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GOODBYE)
     uvicorn.Server(config).run(sockets=[taken])
+
+
+class _OwnSourcesOnly:
+    """Tells browsers to ask nobody else for anything."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"content-security-policy", _POLICY)]}
+            await send(message)
+
+        await self.app(scope, receive, send_with_policy)
 
 
 def _theme() -> Any:

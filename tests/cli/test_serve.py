@@ -230,6 +230,12 @@ def test_a_page_of_another_name_is_refused(server: Server) -> None:
             urllib.request.urlopen(f"{server.url}/{path}")
 
 
+def test_the_page_may_ask_nobody_else(server: Server) -> None:
+    with urllib.request.urlopen(server.url) as answer:
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'self' ")
+        assert "http" not in answer.headers["Content-Security-Policy"]
+
+
 def test_a_clip(run_of: RunOf, video: Path, folder: Path, tmp_path: Path) -> None:
     result = Predictor(run_of("video").checkpoint, device="cpu")(video)
     with started(run_of("video"), tmp_path) as server:
@@ -268,6 +274,7 @@ def test_in_a_browser(server: Server, browser: Any, run_of: RunOf, folder: Path)
     page = browser.new_page()
     page.on("request", lambda request: requests.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.extend([message.text] * ("Content Security" in message.text)))
     page.goto(server.url)
     expect = pytest.importorskip("playwright.sync_api").expect
     expect(page).to_have_title("swinv2: epoch_1.pth", timeout=60_000)
