@@ -13,11 +13,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.export.traceable import traceable
 
-__all__ = ["Dino", "centres", "traceable_deformable"]
+__all__ = ["Dino", "QueriesOf", "centres", "traceable_deformable"]
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -146,7 +147,7 @@ def traceable_deformable(model: nn.Module) -> Any:
 
 class Dino(nn.Module):
     """mmdet's ``DINO`` for images without padding: B x 3 x H x W -> boxes B x K x 4 in pixels, scores and labels
-    B x K."""
+    B x K, and the tokens that became queries, B x Q."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -159,7 +160,7 @@ class Dino(nn.Module):
         middle = centres(shapes, images.device)
         whole = images.new_ones(1, len(shapes), 2)  # share of each level that is no padding
         memory = self._memory(maps, shapes, middle)
-        references = self._queries(memory, shapes, middle)
+        queries, references = self._queries(memory, shapes, middle)
         states, references = model.decoder(
             query=model.query_embedding.weight[None].expand(memory.shape[0], -1, -1),
             value=memory,
@@ -172,7 +173,7 @@ class Dino(nn.Module):
             reg_branches=model.bbox_head.reg_branches,
         )
         classes, boxes = model.bbox_head(states, list(references))
-        return self._best(classes[-1].sigmoid(), boxes[-1], images)
+        return *self._best(classes[-1].sigmoid(), boxes[-1], images), queries
 
     def _memory(self, maps: Sequence[Tensor], shapes: Shapes, middle: Tensor) -> Tensor:
         """The encoder's tokens, B x T x C."""
@@ -191,8 +192,8 @@ class Dino(nn.Module):
             )
         return tokens
 
-    def _queries(self, memory: Tensor, shapes: Shapes, middle: Tensor) -> Tensor:
-        """The boxes that decoding starts from: those of the tokens of the highest scores, B x Q x 4."""
+    def _queries(self, memory: Tensor, shapes: Shapes, middle: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens of the highest scores, B x Q, and their boxes, from which decoding starts, B x Q x 4."""
         model = self.model
         sides = [torch.full_like(part.flatten(), 0.05 * 2**i) for i, part in enumerate(_levels(middle[:, 0], shapes))]
         boxes = torch.cat([middle, torch.cat(sides)[:, None].expand(-1, 2)], -1)
@@ -202,7 +203,7 @@ class Dino(nn.Module):
         head, last = model.bbox_head, model.decoder.num_layers
         best = head.cls_branches[last](tokens).amax(-1).topk(model.num_queries, dim=1)[1]
         found = head.reg_branches[last](tokens) + logits
-        return found.gather(1, best[..., None].expand(-1, -1, 4)).sigmoid()
+        return best, found.gather(1, best[..., None].expand(-1, -1, 4)).sigmoid()
 
     def _best(self, scores: Tensor, boxes: Tensor, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         head, (height, width) = self.model.bbox_head, images.shape[-2:]
@@ -213,3 +214,22 @@ class Dino(nn.Module):
         limits = torch.stack([_number(n, images.device) for n in (width, height, width, height)])
         pixels = (torch.cat([middle - half, middle + half], -1) * limits).clamp_min(0).minimum(limits)
         return pixels, best, place - query * head.num_classes
+
+
+class QueriesOf(TorchFunctionMode):
+    """Within it mmdet's DINO takes the queries that a file took, B x Q, if theirs are the highest scores but for
+    ``tolerance``. Of thousands of tokens some have scores nearer than rounding, which come in either order, and a
+    token's rank decides which learned query it gets."""
+
+    def __init__(self, queries: Tensor, tolerance: float) -> None:
+        super().__init__()
+        self.queries, self.tolerance = queries, tolerance
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func is not torch.topk or found.indices.shape != self.queries.shape:
+            return found
+        scores = args[0].gather(1, self.queries)
+        highest = torch.allclose(scores, found.values, rtol=self.tolerance, atol=self.tolerance)
+        different = bool((self.queries.sort(1).values.diff(dim=1) > 0).all())
+        return torch.return_types.topk((scores, self.queries)) if highest and different else found

@@ -8,6 +8,7 @@ boxes; those that hold none have a score of 0 and the label -1. What is computed
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -16,7 +17,7 @@ import torchvision
 from torch import Tensor, nn
 
 from swinv2_dense.errors import UserError
-from swinv2_dense.export.deformable import Dino, traceable_deformable
+from swinv2_dense.export.deformable import Dino, QueriesOf, traceable_deformable
 from swinv2_dense.export.operators import nms_keep, soft_nms
 from swinv2_dense.export.tasks import Exportable, Function
 from swinv2_dense.export.traceable import traceable
@@ -45,14 +46,20 @@ def _dino(model: Any) -> Exportable:
     if not model.bbox_head.loss_cls.use_sigmoid:
         raise UserError("DINO cannot be exported: its scores are a softmax, known is the sigmoid")
     places = model.test_cfg.get("max_per_img", model.num_queries)
+
+    def given(x: Tensor, outputs: Mapping[str, Tensor], tolerance: float) -> tuple[Tensor, ...]:
+        with QueriesOf(outputs["queries"], tolerance):
+            return _reference(model, x, places)
+
     # as many tokens as queries: mmdet fails with fewer
     side = math.ceil(4 * math.sqrt(model.num_queries))
     return Exportable(
         "detection",
         Dino(model).eval(),
         lambda x: _reference(model, x, places),
-        ("boxes", "scores", "labels"),
+        ("boxes", "scores", "labels", "queries"),
         any_size=True,
+        given=given,
         smallest=(side, side + 55),
         notes={"pads": False},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -23,7 +23,8 @@ class Exportable:
     ``reference``: what the model as it is predicts. ``any_size``: whether height and width may be symbols.
     ``axes``: of the input, behind batch and channels. ``notes``: what readers have to know of the outputs.
     ``smallest``: of the images that it is checked with. ``as_predicted``: turns an output by name into what the model
-    predicts, where that is not the output itself."""
+    predicts, where that is not the output itself. ``given``: what the model predicts where it decides between equals,
+    up to a tolerance, as the file's outputs do."""
 
     task: str
     module: nn.Module
@@ -34,6 +35,7 @@ class Exportable:
     notes: dict[str, Any] = field(default_factory=dict)
     smallest: tuple[int, int] = (70, 125)
     as_predicted: Callable[[str, Tensor], Tensor] = lambda name, output: output
+    given: Callable[[Tensor, Mapping[str, Tensor], float], tuple[Tensor, ...]] | None = None
 
 
 # What heads make of their logits; none: scores are the logits.

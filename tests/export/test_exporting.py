@@ -279,6 +279,16 @@ def test_detectors_need_a_size_and_a_known_form(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_small_scores_are_compared_by_their_own_measure() -> None:
+    from swinv2_dense.export.exporting import _difference
+
+    wanted = np.full((2, 1000), 1e-3, np.float32)
+    found = wanted.copy()
+    found[1, 7] *= 1.05
+    assert _difference(found, wanted, "scores", torch.zeros(2, 3, 8, 8)) == pytest.approx(0.05, rel=1e-3)
+    assert _difference(wanted * 1000, wanted * 1000, "scores", torch.zeros(1)) == 0
+
+
 def test_a_box_that_differs_is_found() -> None:
     from swinv2_dense.export.exporting import _detections_differ
 
