@@ -40,7 +40,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="leave out all classes but these")
     parser.add_argument("--tile", type=int, metavar="PIXELS", help="predict large images in tiles of this side")
     parser.add_argument("--overlap", type=float, default=0.2, help="of neighbouring tiles (default: %(default)s)")
-    parser.add_argument("--tta", action="store_true", help="test-time augmentation, by the config's tta_model")
+    parser.add_argument(
+        "--tta", action="store_true", help="test-time augmentation, by the config's tta_model; else by mirror images"
+    )
     parser.add_argument("--window", type=int, nargs="+", metavar="TOKENS", help="another attention window")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images predicted together (default: 1)")
     parser.add_argument("--device", help="such as cuda:1 or cpu (default: a GPU where there is one)")
