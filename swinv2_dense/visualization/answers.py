@@ -84,7 +84,7 @@ def choose(found: Answers, label: int | None = None) -> Chosen:
     if found.boxes is not None:
         return _choose_boxes(probabilities[:, label], found.boxes[:, label].detach(), label)
     rows = torch.arange(len(probabilities), device=probabilities.device)
-    return Chosen(label, rows, f"probability {float(probabilities[:, label].mean()):.2g}")
+    return Chosen(label, rows, f"probability {_rounded(probabilities[:, label].mean())}")
 
 
 def _choose_pixels(probabilities: Tensor, label: int | None) -> Chosen:
@@ -102,10 +102,14 @@ def _choose_boxes(probabilities: Tensor, boxes: Tensor, label: int) -> Chosen:
     sure = (probabilities >= SCORE).nonzero()[:, 0]
     if not len(sure):
         best = probabilities.argmax()
-        return Chosen(label, best[None], f"no box from {SCORE} on, the likeliest has {float(probabilities[best]):.2g}")
+        return Chosen(label, best[None], f"no box from {SCORE} on, the likeliest has {_rounded(probabilities[best])}")
     rows = sure[nms(boxes[sure].float(), probabilities[sure].float(), _SAME_OBJECT)]
-    surest = f"{float(probabilities[rows].max()):.2f}"
+    surest = _rounded(probabilities[rows].max())
     return Chosen(label, rows, f"{len(rows)} boxes, the surest {surest}" if len(rows) > 1 else f"a box of {surest}")
+
+
+def _rounded(probability: Tensor) -> str:
+    return f"{float(probability):.2f}" if probability >= 0.01 else f"{float(probability):.1g}"
 
 
 def _of_pixels(model: Any, inputs: Tensor, samples: Any, size: tuple[int, ...]) -> Answers:

@@ -106,7 +106,7 @@ def draw_cams(seen: np.ndarray, found: Explanation, backbone: SwinTransformerV2,
     times = next(iter(cams.values())).shape[0] if clip else 1
     chosen = np.linspace(0, times - 1, min(times, _FRAMES)).round().astype(int)  # tokens in time
     rows, columns = (1 + len(cams), len(chosen)) if clip else (1, 1 + len(cams))
-    side = min(4.5, 14 / columns)
+    side = min(3.0 if clip else 4.5, 14 / columns)
     size = (side * columns + 0.8, rows * (side * height / width + 0.35) + 0.3)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)

@@ -63,7 +63,8 @@ def draw_biases_by_stage(backbone: SwinTransformerV2, sizes: Sequence[tuple[int,
     rows = [_most_varied(backbone, sizes, stage) for stage in range(len(sizes))]
     columns = max(map(len, rows))
     figure = Figure(figsize=(2.4 * columns + 1.6, 2.5 * len(rows) + 0.6), layout="constrained")
-    figure.suptitle("Position bias, by tokens from query to key: the heads that vary most", fontsize=11)
+    which = "the heads that vary most" + (", between tokens of the same time" if len(sizes[0]) == 3 else "")
+    figure.suptitle(f"Position bias, by tokens from query to key: {which}", fontsize=11)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for stage, tables in enumerate(rows):
         low, high = min(t.min() for t in tables.values()), max(t.max() for t in tables.values())

@@ -25,8 +25,15 @@ def of_probabilities(values: Any, **options: Any) -> Answers:
 
 def test_of_an_image_the_likeliest_class() -> None:
     chosen = choose(of_probabilities([[0.2, 0.7, 0.1]]))
-    assert (chosen.label, chosen.rows.tolist(), chosen.reason) == (1, [0], "probability 0.7")
-    assert choose(of_probabilities([[0.2, 0.7, 0.1]]), 2).reason == "probability 0.1"
+    assert (chosen.label, chosen.rows.tolist(), chosen.reason) == (1, [0], "probability 0.70")
+    assert choose(of_probabilities([[0.2, 0.7, 0.1]]), 2).reason == "probability 0.10"
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"), [(0.996, "1.00"), (0.014, "0.01"), (0.0042, "0.004"), (2.2e-6, "2e-06"), (0.0, "0")]
+)
+def test_small_probabilities_are_not_rounded_to_none(probability: float, said: str) -> None:
+    assert choose(of_probabilities([[1 - probability, probability]]), 1).reason == f"probability {said}"
 
 
 def test_of_pixels_the_class_that_has_most() -> None:
@@ -45,7 +52,7 @@ def test_of_boxes_one_an_object() -> None:
     chosen = choose(found)
     assert (chosen.label, chosen.rows.tolist(), chosen.reason) == (0, [1, 2], "2 boxes, the surest 0.80")
     unsure = choose(found, 1)
-    assert (unsure.rows.tolist(), unsure.reason) == ([3], "no box from 0.3 on, the likeliest has 0.2")
+    assert (unsure.rows.tolist(), unsure.reason) == ([3], "no box from 0.3 on, the likeliest has 0.20")
     one = choose(of_probabilities([[0.6], [0.1]], boxes=boxes[:2, :1]))
     assert (one.rows.tolist(), one.reason) == ([0], "a box of 0.60")
 

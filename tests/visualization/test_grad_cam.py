@@ -81,7 +81,7 @@ def test_a_classifier(run_of: RunOf, image: np.ndarray, label: int | None) -> No
     opened = Opened(loaded, prepared)
     logits = opened.model.head((opened.model.neck(opened.features)[-1],))[0]
     assert found.label == (int(logits.argmax()) if label is None else label)
-    assert found.reason == f"probability {logits.softmax(0)[found.label].item():.2g}"
+    assert found.reason == f"probability {logits.softmax(0)[found.label].item():.2f}"
     compare(found, opened, logits[found.label])
     # behind the last norm come only a mean and a matrix: there Grad-CAM is the class activation map
     weights = opened.model.head.fc.weight[found.label].detach()

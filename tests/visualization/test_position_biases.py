@@ -101,3 +101,4 @@ def test_of_clips_the_biases_of_the_same_time_are_drawn() -> None:
     table = bias_tables(backbone)[0, 0]
     assert table.shape == (1, 5, 3, 7)
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), table[0, 2])
+    assert figure.get_suptitle().endswith("between tokens of the same time")
