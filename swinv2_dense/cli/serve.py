@@ -44,8 +44,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
-    with contextlib.suppress(KeyboardInterrupt):
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the uploads are removed then too
+    try:
         _serve(args)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 
@@ -72,7 +75,10 @@ def _serve(args: argparse.Namespace) -> None:
         service = Service(load, window, args.score, Path(folder))
         print(f"{args.checkpoint}: {service.about()}")
         if not is_local(taken):
-            print("warning: whoever reaches this address can use the model and this machine's time", file=sys.stderr)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the uploads are removed then too
+            port = taken.getsockname()[1]
+            print(
+                f"warning: whoever reaches port {port} of this machine can use the model and its time", file=sys.stderr
+            )
         print(f"open {address_of(taken)} in a browser; Ctrl-C ends it", flush=True)
-        serve(build(service, Path(args.checkpoint).name), taken)
+        with contextlib.suppress(KeyboardInterrupt):
+            serve(build(service, Path(args.checkpoint).name), taken)

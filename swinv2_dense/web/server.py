@@ -60,8 +60,9 @@ def is_local(taken: socket.socket) -> bool:
 
 
 def address_of(taken: socket.socket) -> str:
-    """For a browser."""
+    """For a browser on this machine."""
     host, port = taken.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # all addresses are none that a browser could open
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

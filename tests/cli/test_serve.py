@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -348,6 +349,24 @@ def test_without_gradio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert error.count("\n") == 1
 
 
+def test_ended_while_it_loads_it_leaves_nothing(
+    run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("gradio", reason="needs the web extra: make web")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end(*_: object, **__: object) -> None:
+        assert list(tmp_path.glob("swinv2_serve_*"))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("swinv2_dense.inference.predictor.Predictor.__init__", end)
+    assert main(["serve", str(run_of("classification").checkpoint), "--port", "0"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert list(tmp_path.glob("swinv2_serve_*")) == []
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_who_may_use_it(
     host: str, warned: bool, run_of: RunOf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -355,9 +374,8 @@ def test_who_may_use_it(
     pytest.importorskip("gradio", reason="needs the web extra: make web")
     served: list[Any] = []
     monkeypatch.setattr("swinv2_dense.web.server.serve", lambda page, taken: served.append(page))
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert main(["serve", str(run_of("classification").checkpoint), "--host", host, "--port", "0"]) == 0
     assert len(served) == 1
     said = capsys.readouterr()
-    assert ("warning: whoever reaches this address" in said.err) is warned
-    assert f"open http://{host}:" in said.out
+    assert ("warning: whoever reaches port " in said.err) is warned
+    assert "open http://127.0.0.1:" in said.out

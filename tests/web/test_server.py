@@ -17,7 +17,7 @@ from swinv2_dense.web.server import address_of, bind, is_local, private_gradio
 def test_a_free_port(host: str, local: bool) -> None:
     with bind(host, 0) as taken:
         assert is_local(taken) is local
-        assert address_of(taken) == f"http://{taken.getsockname()[0]}:{taken.getsockname()[1]}"
+        assert address_of(taken) == f"http://127.0.0.1:{taken.getsockname()[1]}"
         assert taken.getsockname()[1] > 0
 
 
