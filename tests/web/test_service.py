@@ -136,7 +136,7 @@ def test_mistakes_name_the_file_alone(run_of: RunOf, folder: Path, video: Path, 
     (folder / "broken.png").write_bytes(b"broken")
     service, _ = served(run_of("detection"), tmp_path / "answers")
     for path, line in [
-        (folder / "broken.png", "broken.png cannot be decoded: it is truncated or no image"),
+        (folder / "broken.png", "broken.png cannot be decoded: it is truncated or no image; replace it"),
         (video, "clip.mp4 is a video, and this page is for images: swinv2 predict takes videos"),
     ]:
         with pytest.raises(UserError) as raised:
