@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-from mmengine.config import Config
+from typing import TYPE_CHECKING, Any
 
 from swinv2_dense.checks.loaders import loading_step
 from swinv2_dense.errors import UserError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 __all__ = ["check_channels", "input_channels"]
 

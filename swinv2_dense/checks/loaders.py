@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import filecmp
 import os
-from typing import Any
-
-from mmengine.config import Config
+from typing import TYPE_CHECKING, Any
 
 from swinv2_dense.checks.coco_file import MAX_PIXELS
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 __all__ = ["check_evaluator", "loading_step", "max_image_pixels"]
 

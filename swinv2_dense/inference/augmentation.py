@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from mmengine.config import Config
+from typing import TYPE_CHECKING, Any
 
 from swinv2_dense.errors import UserError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 __all__ = ["augmentation"]
 
