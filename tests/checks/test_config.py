@@ -155,7 +155,9 @@ def test_testing(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     weights.write_bytes(b"PK cut off")
     work = ["--work-dir", str(tmp_path / "work")]
     assert "weights.pth is truncated" in mistake("test", [str(config), str(weights), *work], capsys)
-    assert "no tta_model" in mistake("test", [str(config), str(weights), "--tta"], capsys)
+    half = tmp_path / "half.py"
+    half.write_text(f"_base_ = {str(config)!r}\ntta_model = dict(type='DetTTAModel')\n")
+    assert "tta_model and no tta_pipeline" in mistake("test", [str(half), str(weights), *work, "--tta"], capsys)
     assert "--out all.json" in mistake("test", [str(config), str(weights), "--out", "all.json"], capsys)
 
 
