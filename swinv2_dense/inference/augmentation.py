@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ _KEPT = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip",
 
 def augmentation(cfg: Config, pipeline: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
     """``tta_model``, without its module, and ``tta_pipeline`` of a config; where it has none, those that merge an image
-    with its mirror image.
+    with its mirror image. A model of ours is registered.
 
     Args:
         pipeline: that the config tests with.
@@ -31,6 +32,13 @@ def augmentation(cfg: Config, pipeline: Sequence[Any]) -> tuple[dict[str, Any], 
     Raises:
         UserError: the config has one of the two alone, or its model's predictions cannot be merged.
     """
+    merging, augmented = _chosen(cfg, pipeline)
+    if merging["type"] == _MERGING["mmdet"][0]:
+        importlib.import_module("swinv2_dense.models.det_tta")  # needs mmdet, so that no config has it without asking
+    return merging, augmented
+
+
+def _chosen(cfg: Config, pipeline: Sequence[Any]) -> tuple[dict[str, Any], list[Any]]:
     named = [key for key in ("tta_model", "tta_pipeline") if cfg.get(key)]
     if len(named) == 1:
         other = "tta_pipeline" if named[0] == "tta_model" else "tta_model"

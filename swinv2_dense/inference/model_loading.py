@@ -314,8 +314,6 @@ def _with_tta(model: nn.Module, cfg: Config, scope: str) -> tuple[nn.Module, lis
     from mmengine.registry import MODELS, DefaultScope
 
     merging, pipeline = augmentation(cfg, _pipeline(cfg))
-    if merging["type"] == "swinv2_dense.DetMaskTTAModel":
-        importlib.import_module("swinv2_dense.models.det_tta")
     with DefaultScope.overwrite_default_scope(scope):
         return MODELS.build({**merging, "module": model}), pipeline
 

@@ -29,6 +29,7 @@ def test_the_configs_own() -> None:
     ("scope", "pack"), [("mmdet", "PackDetInputs"), ("mmseg", "mmseg.PackSegInputs"), ("mmpretrain", "PackInputs")]
 )
 def test_mirror_images(scope: str, pack: str) -> None:
+    pytest.importorskip(scope)
     _, (load, augmented) = augmentation(
         config(scope), [LOAD, RESIZE, TRUTH, {"type": pack, "meta_keys": ("a", "flip")}]
     )

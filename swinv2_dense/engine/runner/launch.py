@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -195,6 +194,4 @@ def use_tta(cfg: Config) -> None:
     """
     dataset = cfg.test_dataloader.dataset
     merging, dataset.pipeline = augmentation(cfg, dataset.get("pipeline") or ())
-    if merging["type"] == "swinv2_dense.DetMaskTTAModel":
-        importlib.import_module("swinv2_dense.models.det_tta")
     cfg.model = ConfigDict(**merging, module=cfg.model)
