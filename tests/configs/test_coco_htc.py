@@ -12,9 +12,11 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from swinv2_dense.checks import config as preflight
+from swinv2_dense.checks.channels import check_channels
 from swinv2_dense.checks.dataset import semantic_leaf
 from swinv2_dense.demo.shapes import CLASSES
 from swinv2_dense.demo.shapes_coco import write_shapes_coco
+from swinv2_dense.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("COCO_ROOT", ROOT.parent / "shared" / "data" / "coco"))
@@ -95,11 +97,35 @@ def test_jitter_gives_boxes_and_masks_inside_the_window(monkeypatch: pytest.Monk
     assert len(sizes) > 3
 
 
-def test_example_of_own_data_in_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (ROOT / "docs" / "training.md").read_text()
-    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "_base_" in block]
-    leaf = tmp_path / "own.py"
+def example_of(page: str, word: str, folder: Path) -> Path:
+    """The one config of a page that has ``word`` in it, as a file."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    (example,) = [block for block in blocks if "_base_" in block and word in block]
+    leaf = folder / "own.py"
     leaf.write_text(example.replace('"configs/', f'"{ROOT}/configs/'))
+    return leaf
+
+
+def test_example_of_six_bands_in_the_docs(tmp_path: Path) -> None:
+    cfg = load(example_of("docs/training.md", "in_channels", tmp_path))
+    for split in ("train", "val", "test"):
+        loader = cfg[f"{split}_dataloader"]
+        check_channels(cfg, [(split, loader.dataset)])
+        assert loader.dataset.pipeline[0] == {
+            "type": "LoadImageFromFile",
+            "color_type": "unchanged",
+            "imdecode_backend": "tifffile",
+        }
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert model.backbone.in_channels == 6
+    cfg.model.data_preprocessor.bgr_to_rgb = True
+    with pytest.raises(UserError, match="in_channels is 6"):
+        check_channels(cfg, [])
+
+
+def test_example_of_own_data_in_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaf = example_of("docs/training.md", "roi_head", tmp_path)
     write_shapes_coco(tmp_path / "coco", train=2, val=1, side=64)
     monkeypatch.setenv("COCO_ROOT", str(tmp_path / "coco"))
     cfg = load(leaf)
