@@ -133,7 +133,7 @@ def test_a_video_recogniser(run_of: RunOf, file_of: Callable[..., Path], video: 
 
 @pytest.mark.slow
 def test_the_command(file_of: Callable[..., Path], folder: Path, tmp_path: Path, capsys: Any) -> None:
-    path = file_of("detection", ".onnx", "--size", "48", "64")
+    path = file_of("detection", ".onnx", "--size", "64", "64")
     assert main(["predict", str(path), str(folder / "a.png"), "--score", "0", "--out", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "a.jpg").is_file()
     lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
