@@ -35,6 +35,7 @@ __all__ = [
     "CannotWriteError",
     "encode_image",
     "lock",
+    "make_out",
     "open_regular",
     "publish",
     "read_bytes",
@@ -472,3 +473,17 @@ def within(folder: PathLike, name: str, what: str = "name") -> Path:
     if absolute or depth < 1 or "\0" in name:
         raise UserError(f"{what} {shown(name)!r} leads out of the folder {shown(folder)}, or names no file: correct it")
     return Path(folder, name)
+
+
+def make_out(folder: Path) -> None:
+    """Make the folder of ``--out`` where it is missing, before anything is computed for it.
+
+    Raises:
+        UserError: it cannot be made, or nothing may be written in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {shown(folder)} cannot be made ({error.strerror}): name another folder") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"--out {shown(folder)}: nothing may be written in this folder, name another")

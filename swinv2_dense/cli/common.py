@@ -22,7 +22,7 @@ from swinv2_dense.suggestions import did_you_mean
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-__all__ = ["explain", "load_config", "make_out", "merge_options", "run"]
+__all__ = ["explain", "load_config", "merge_options", "run"]
 
 TRACEBACK = "SWINV2_DENSE_TRACEBACK"
 
@@ -192,17 +192,3 @@ def _top_level_keys(cfg: Config) -> Sequence[str]:
         "tta_pipeline",
     )
     return [*cfg, *runner, *read_by_name]
-
-
-def make_out(folder: Path) -> None:
-    """Make the folder of ``--out`` where it is missing, before anything is computed for it.
-
-    Raises:
-        UserError: it cannot be made, or nothing may be written in it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {shown(folder)} cannot be made ({error.strerror}): name another folder") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--out {shown(folder)}: nothing may be written in this folder, name another")

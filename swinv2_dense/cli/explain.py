@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swinv2_dense.cli.common import make_out
-from swinv2_dense.cli.parser import Parser
+from swinv2_dense.cli.parser import Parser, add_model
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import shown
+from swinv2_dense.files import make_out, shown
 
 if TYPE_CHECKING:
     from swinv2_dense.inference.model_loading import LoadedModel
@@ -30,9 +29,8 @@ if TYPE_CHECKING:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     examples = ("iter_360.pth street.jpg", "iter_360.pth street.jpg --class person --stage 2 --token 10 12")
     parser = Parser("explain", __doc__, examples)
-    parser.add_argument("checkpoint", help="a run's .pth; weights alone need --config")
+    add_model(parser, "a run's .pth; weights alone need --config")
     parser.add_argument("image", help="an image file; for video recognisers a clip")
-    parser.add_argument("--config", help="path or name of a config, in the place of the checkpoint's own")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/explain"), help="folder (default: %(default)s)")
     parser.add_argument("--class", dest="target", metavar="NAME", help="or its number (default: the likeliest)")
     parser.add_argument("--stage", type=int, nargs="+", metavar="N", help="from 0 on (default: all)")
@@ -44,8 +42,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="row and column, of clips time, row and column, of the map of the one --stage: whose window to show "
         "(default: the one of most heat)",
     )
-    parser.add_argument("--window", type=int, nargs="+", metavar="TOKENS", help="another attention window")
-    parser.add_argument("--device", help="such as cuda:1 or cpu (default: a GPU where there is one)")
     return parser.parse_args(argv)
 
 
@@ -67,8 +63,7 @@ def _explain(args: argparse.Namespace) -> None:
     if args.token is not None and len(args.stage or ()) != 1:
         raise UserError("--token is of one stage's map: name that stage, --stage N")
     make_out(args.out)
-    window = args.window[0] if args.window and len(args.window) == 1 else args.window
-    loaded = load_model(args.checkpoint, args.config, device=args.device, window=window)
+    loaded = load_model(args.checkpoint, args.config, device=args.device, window=args.window)
     backbone = backbone_of(loaded)
     label = None if args.target is None else _label(args.target, loaded.classes)
     source = _read(args.image, loaded)

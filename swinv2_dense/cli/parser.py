@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from swinv2_dense.suggestions import did_you_mean, nearest
 
-__all__ = ["HelpWithDefaults", "Parser", "add_cfg_options", "add_common_options", "add_config"]
+__all__ = ["HelpWithDefaults", "Parser", "add_cfg_options", "add_common_options", "add_config", "add_model"]
 
 
 class HelpWithDefaults(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -102,3 +102,20 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
     # The launcher of torch.distributed passes it; mmengine reads the environment.
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+class _Window(argparse.Action):
+    """One number stands for all axes."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else values)
+
+
+def add_model(parser: argparse.ArgumentParser, checkpoint: str) -> None:
+    """Add what says which model predicts, and how: ``checkpoint``, whose help is given, config, window and device."""
+    parser.add_argument("checkpoint", help=checkpoint)
+    parser.add_argument("--config", help="path or name of a config, in the place of the checkpoint's own")
+    parser.add_argument(
+        "--window", type=int, nargs="+", action=_Window, metavar="TOKENS", help="another attention window"
+    )
+    parser.add_argument("--device", help="such as cuda:1 or cpu (default: a GPU where there is one)")

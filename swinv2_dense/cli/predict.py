@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swinv2_dense.cli.parser import Parser
+from swinv2_dense.cli.parser import Parser, add_model
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
 
@@ -32,9 +32,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "weights.pth street.jpg --config coco/htc_swinv2_t",
     )
     parser = Parser("predict", __doc__, examples)
-    parser.add_argument("checkpoint", help="a run's .pth, or its .onnx or .pt2; weights alone need --config")
+    add_model(parser, "a run's .pth, or its .onnx or .pt2; weights alone need --config")
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, folder, pattern, video, camera number, -")
-    parser.add_argument("--config", help="path or name of a config, in the place of the checkpoint's own")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/predict"), help="folder (default: %(default)s)")
     parser.add_argument("--score", type=float, default=0.3, help="lowest score of a detection (default: %(default)s)")
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="leave out all classes but these")
@@ -43,9 +42,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--tta", action="store_true", help="test-time augmentation, by the config's tta_model; else by mirror images"
     )
-    parser.add_argument("--window", type=int, nargs="+", metavar="TOKENS", help="another attention window")
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images predicted together (default: 1)")
-    parser.add_argument("--device", help="such as cuda:1 or cpu (default: a GPU where there is one)")
     return parser.parse_args(argv)
 
 
@@ -62,12 +59,11 @@ def _predict(args: argparse.Namespace) -> int:
 
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # the report of what was loaded is for training
     files = [entry for source in args.sources for entry in expand(source)]  # a wrong source ends before the model loads
-    window = args.window[0] if args.window and len(args.window) == 1 else args.window
     predictor = Predictor(
         args.checkpoint,
         args.config,
         device=args.device,
-        window=window,
+        window=args.window,
         tta=args.tta,
         score=args.score,
         classes=args.classes,

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swinv2_dense.cli.parser import Parser
+from swinv2_dense.cli.parser import Parser, add_model
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
 from swinv2_dense.extras import missing
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     examples = ("work_dirs/demo/htc/iter_360.pth", "weights.pth --config coco/htc_swinv2_t --score 0.5 --port 8000")
     parser = Parser("serve", __doc__, examples)
-    parser.add_argument("checkpoint", help="a run's .pth; weights alone need --config")
-    parser.add_argument("--config", help="path or name of a config, in the place of the checkpoint's own")
+    add_model(parser, "a run's .pth; weights alone need --config")
     parser.add_argument("--score", type=float, default=0.3, help="lowest score at first (default: %(default)s)")
-    parser.add_argument("--window", type=int, nargs="+", metavar="TOKENS", help="another attention window")
-    parser.add_argument("--device", help="such as cuda:1 or cpu (default: a GPU where there is one)")
     parser.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0: for everybody (default: %(default)s)")
     parser.add_argument("--port", type=int, default=7860, help="0: any free one (default: %(default)s)")
     args = parser.parse_args(argv)
@@ -71,8 +68,7 @@ def _serve(args: argparse.Namespace) -> None:
             return Predictor(args.checkpoint, args.config, device=args.device, window=window, score=score)
 
         MMLogger.get_current_instance().setLevel(logging.WARNING)  # the report of what was loaded is for training
-        window = args.window[0] if args.window and len(args.window) == 1 else args.window
-        service = Service(load, window, args.score, Path(folder))
+        service = Service(load, args.window, args.score, Path(folder))
         print(f"{args.checkpoint}: {service.about()}")
         if not is_local(taken):
             port = taken.getsockname()[1]

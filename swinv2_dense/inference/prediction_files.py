@@ -7,9 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from swinv2_dense.cli.common import make_out
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import within, write_image, writing
+from swinv2_dense.files import make_out, within, write_image, writing
 
 if TYPE_CHECKING:
     from swinv2_dense.inference.results import Result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swinv2_dense.cli.parser import Parser, add_common_options
+from swinv2_dense.cli.parser import Parser, add_common_options, add_model
 
 
 def parser() -> Parser:
@@ -48,3 +48,13 @@ def test_options_of_the_config() -> None:
     args = parser().parse_args(["soup", "--cfg-options", "a.b=3", "c=(1,2)", "--local-rank", "1"])
     assert args.cfg_options == {"a.b": 3, "c": (1, 2)}
     assert args.local_rank == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "window"), [([], None), (["--window", "8"], 8), (["--window", "2", "8", "8"], [2, 8, 8])]
+)
+def test_one_number_of_a_window_stands_for_all_axes(given: list[str], window: object) -> None:
+    parser = Parser("some")
+    add_model(parser, "a checkpoint")
+    args = parser.parse_args(["a.pth", *given])
+    assert (args.checkpoint, args.config, args.device, args.window) == ("a.pth", None, None, window)
