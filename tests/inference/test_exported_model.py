@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from swinv2_dense import Predictor, get_model
 from swinv2_dense.cli.main import main
@@ -25,14 +27,18 @@ RunOf = Callable[[str], Run]
 
 
 @pytest.fixture(scope="session")
-def file_of(run_of: RunOf) -> Callable[..., Path]:
-    """By task and ending, the file that ``swinv2 export`` makes of its run; made once."""
+def file_of(run_of: RunOf, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """By task and ending, the file that ``swinv2 export`` makes of its run; made once, for all processes of the tests,
+    whose runs are the same."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
     def make(task: str, suffix: str = ".onnx", *options: str) -> Path:
         checkpoint = run_of(task).checkpoint if task != "detection" else without_semantic(run_of(task))
-        path = checkpoint.with_name("_".join(("exported", *options)) + suffix)
-        if not path.exists():
-            main(["export", str(checkpoint), "--to", suffix[1:], "--out", str(path), *options])
+        path = folder / ("_".join(("exported", *task.split(), *options)) + suffix)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                main(["export", str(checkpoint), "--to", suffix[1:], "--out", str(path), *options])
         return path
 
     return make
@@ -76,8 +82,8 @@ def assert_logits(one: Predictor, other: Predictor, image: np.ndarray) -> None:
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 def test_a_classifier(run_of: RunOf, file_of: Callable[..., Path], image: np.ndarray, suffix: str) -> None:
     images = [image, image[:40], image[:, ::-1].copy()]
-    expected = Predictor(run_of("classification").checkpoint, device="cpu")(images)
-    found = Predictor(file_of("classification", suffix), batch=2)(images)
+    expected = Predictor(run_of("shallow classification").checkpoint, device="cpu")(images)
+    found = Predictor(file_of("shallow classification", suffix), batch=2)(images)
     for one, other in zip(found, expected, strict=True):
         assert type(one) is type(other) and one.names == other.names and set(one.names) == {"cat", "dog", "bird"}
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
@@ -86,23 +92,13 @@ def test_a_classifier(run_of: RunOf, file_of: Callable[..., Path], image: np.nda
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 def test_a_segmenter_of_any_size(run_of: RunOf, file_of: Callable[..., Path], image: np.ndarray, suffix: str) -> None:
-    expected = Predictor(run_of("segmentation").checkpoint, device="cpu")
-    found = Predictor(file_of("segmentation", suffix))
+    expected = Predictor(run_of("shallow segmentation").checkpoint, device="cpu")
+    found = Predictor(file_of("shallow segmentation", suffix))
     for one in (image, image[:40], np.ascontiguousarray(image.transpose(1, 0, 2))):
         result, wanted = found(one), expected(one)
         assert (result.map != wanted.map).mean() < 1e-3 and result.map.shape == one.shape[:2]
         assert result.names == wanted.names
         assert_logits(found, expected, one)
-
-
-@pytest.mark.slow
-def test_a_segmenter_by_sliding_windows(file_of: Callable[..., Path], run_of: RunOf, image: np.ndarray) -> None:
-    from mmengine.config import Config
-
-    cfg = Config.fromfile(run_of("segmentation").config)
-    cfg.model.test_cfg = dict(mode="slide", crop_size=(32, 32), stride=(20, 20))
-    expected = Predictor(run_of("segmentation").checkpoint, cfg, device="cpu")
-    assert_logits(Predictor(file_of("segmentation"), cfg), expected, image)
 
 
 @pytest.mark.slow
@@ -125,19 +121,10 @@ def test_a_detector_boxes_and_masks(
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
 def test_a_video_recogniser(run_of: RunOf, file_of: Callable[..., Path], video: Path, suffix: str) -> None:
-    expected = Predictor(run_of("video").checkpoint, device="cpu")(str(video))
-    result = Predictor(file_of("video", suffix))(str(video))
+    expected = Predictor(run_of("shallow video").checkpoint, device="cpu")(str(video))
+    result = Predictor(file_of("shallow video", suffix))(str(video))
     assert result.names == expected.names and set(result.names) <= set(CLASSES["video"])
     np.testing.assert_allclose(result.probabilities, expected.probabilities, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_the_command(file_of: Callable[..., Path], folder: Path, tmp_path: Path, capsys: Any) -> None:
-    path = file_of("detection", ".onnx", "--size", "64", "64")
-    assert main(["predict", str(path), str(folder / "a.png"), "--score", "0", "--out", str(tmp_path / "out")]) == 0
-    assert (tmp_path / "out" / "a.jpg").is_file()
-    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
-    assert lines and {"bbox", "segmentation"} <= set(lines[0])
 
 
 def exported(**metadata: Any) -> ExportedModel:
@@ -323,3 +310,22 @@ def test_dino_sees_no_padding() -> None:
     fixed = file_model(traced(model, size=[64, 96]), model.cfg)
     with pytest.raises(UserError, match=r"makes an image of 50 x 80 pixels, and .* takes 64 x 96: export with --size"):
         fixed.results(images, samples_of((64, 96), *sizes))
+
+
+@pytest.mark.slow
+def test_a_segmenter_by_sliding_windows(file_of: Callable[..., Path], run_of: RunOf, image: np.ndarray) -> None:
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(run_of("shallow segmentation").config)
+    cfg.model.test_cfg = dict(mode="slide", crop_size=(32, 32), stride=(20, 20))
+    expected = Predictor(run_of("shallow segmentation").checkpoint, cfg, device="cpu")
+    assert_logits(Predictor(file_of("shallow segmentation"), cfg), expected, image)
+
+
+@pytest.mark.slow
+def test_the_command(file_of: Callable[..., Path], folder: Path, tmp_path: Path, capsys: Any) -> None:
+    path = file_of("detection", ".onnx", "--size", "64", "64")
+    assert main(["predict", str(path), str(folder / "a.png"), "--score", "0", "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "a.jpg").is_file()
+    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    assert lines and {"bbox", "segmentation"} <= set(lines[0])
