@@ -114,13 +114,14 @@ class LogCPB(nn.Sequential):
 
         Threads may share the network: what is kept is never changed, only replaced, and is read once.
         """
-        if not self._may_keep():
+        parameters = list(self.parameters())  # walked once: every block asks in every forward pass
+        if not self._may_keep(parameters):
             return self(window)
-        key = (self.pretrained_window, *((p.data_ptr(), p.device, p.dtype, _version(p)) for p in self.parameters()))
+        key = (self.pretrained_window, *((p.data_ptr(), p.device, p.dtype, _version(p)) for p in parameters))
         cached = self._cached
-        if cached is None or cached.key != key or not cached.unchanged(self.parameters()):
-            on_cpu = all(p.device.type == "cpu" for p in self.parameters())
-            cached = _Cache(key, [p.detach().clone() for p in self.parameters()] if on_cpu else [], {})
+        if cached is None or cached.key != key or not cached.unchanged(parameters):
+            on_cpu = all(p.device.type == "cpu" for p in parameters)
+            cached = _Cache(key, [p.detach().clone() for p in parameters] if on_cpu else [], {})
         if window not in cached.tables:
             # a tensor of inference mode could not be saved for any backward pass later
             with torch.inference_mode(False), torch.no_grad():
@@ -128,16 +129,16 @@ class LogCPB(nn.Sequential):
                 self._cached = cached = _Cache(cached.key, cached.copies, {**dict(kept), window: self(window)})
         return cached.tables[window]
 
-    def _may_keep(self) -> bool:
+    def _may_keep(self, parameters: list[nn.Parameter]) -> bool:
         """Whether the table depends on the weights alone, by what we know, and will be an ordinary tensor."""
-        wants_grad = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+        wants_grad = torch.is_grad_enabled() and any(p.requires_grad for p in parameters)
         if self.training or wants_grad or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return False
         return (
             [type(layer) for layer in self] == [nn.Linear, nn.ReLU, nn.Linear]
             and all(is_untouched(m, type(m)) for m in self.modules())
-            and all(type(p) is nn.Parameter for p in self.parameters())
-            and not is_transformed(*self.parameters())
+            and all(type(p) is nn.Parameter for p in parameters)
+            and not is_transformed(*parameters)
             and not inside_a_mode()
         )
 
