@@ -17,6 +17,7 @@ __all__ = [
     "OPTIM_WRAPPER_CONSTRUCTORS",
     "STRATEGIES",
     "TRANSFORMS",
+    "VISUALIZERS",
 ]
 
 _SCOPE = "swinv2_dense"
@@ -34,6 +35,7 @@ DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "engine")
 FUNCTIONS = _child("function", root.FUNCTIONS, "engine")
 HOOKS = _child("hook", root.HOOKS, "engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _child("optimizer wrapper constructor", root.OPTIM_WRAPPER_CONSTRUCTORS, "engine")
+VISUALIZERS = _child("visualizer", root.VISUALIZERS, "visualization.det_visualizer")
 OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")
 STRATEGIES = _child(
     "strategy",

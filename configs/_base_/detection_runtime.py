@@ -14,4 +14,4 @@ custom_imports = dict(
 )
 default_scope = "mmdet"
 default_hooks = dict(visualization=dict(type="swinv2_dense.DetectionsHook"))
-visualizer = dict(type="DetLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer")
+visualizer = dict(type="swinv2_dense.DetVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer")

@@ -1,4 +1,4 @@
-"""Draw where a model looks in an image: what speaks for a class, the windows of attention, and the position biases.
+"""Draw where a model looks in images: what speaks for a class, the windows of attention, and the position biases.
 
 Writes NAME_cam.png, Grad-CAM on the maps of the backbone's stages over the image as the model sees it;
 NAME_windows.png, how the blocks of every stage cut its map, with the token of most heat and the window that it attends
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from swinv2_dense.cli.parser import Parser, add_model
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import make_out, shown
+from swinv2_dense.files import make_out, shown, within
 
 if TYPE_CHECKING:
     from swinv2_dense.inference.model_loading import LoadedModel
@@ -30,7 +30,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     examples = ("iter_360.pth street.jpg", "iter_360.pth street.jpg --class person --stage 2 --token 10 12")
     parser = Parser("explain", __doc__, examples)
     add_model(parser, "a run's .pth; weights alone need --config")
-    parser.add_argument("image", help="an image file; for video recognisers a clip")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="image, folder or pattern; for video recognisers clips"
+    )
     parser.add_argument("--out", type=Path, default=Path("work_dirs/explain"), help="folder (default: %(default)s)")
     parser.add_argument("--class", dest="target", metavar="NAME", help="or its number (default: the likeliest)")
     parser.add_argument("--stage", type=int, nargs="+", metavar="N", help="from 0 on (default: all)")
@@ -53,21 +55,33 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _explain(args: argparse.Namespace) -> None:
     from mmengine.logging import MMLogger
 
-    from swinv2_dense.files import write_figure
     from swinv2_dense.inference.model_loading import load_model
-    from swinv2_dense.visualization.explain import draw_cams, draw_windows
-    from swinv2_dense.visualization.grad_cam import backbone_of, grad_cam, seen_by
-    from swinv2_dense.visualization.position_biases import draw_biases_by_stage
+    from swinv2_dense.inference.prediction_files import OwnNames
+    from swinv2_dense.inference.sources import expand
 
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # the report of what was loaded is for training
     if args.token is not None and len(args.stage or ()) != 1:
         raise UserError("--token is of one stage's map: name that stage, --stage N")
+    files = [entry for image in args.images for entry in expand(image)]  # a wrong one ends before the model loads
     make_out(args.out)
     loaded = load_model(args.checkpoint, args.config, device=args.device, window=args.window)
-    backbone = backbone_of(loaded)
     label = None if args.target is None else _label(args.target, loaded.classes)
-    source = _read(args.image, loaded)
-    prepared = _prepare(loaded, source, args.image)
+    names = OwnNames()
+    for path, output in files:
+        if len(files) > 1:
+            print(f"{shown(path)}:")
+        _explain_one(args, loaded, path, names.of(path, output), label)
+
+
+def _explain_one(args: argparse.Namespace, loaded: LoadedModel, path: str, stem: str, label: int | None) -> None:
+    """Write the drawings of one image as ``stem`` below the folder, and print what they show."""
+    from swinv2_dense.files import write_figure
+    from swinv2_dense.visualization.explain import draw_cams, draw_windows
+    from swinv2_dense.visualization.grad_cam import backbone_of, grad_cam, seen_by
+    from swinv2_dense.visualization.position_biases import draw_biases_by_stage
+
+    backbone = backbone_of(loaded)
+    prepared = _prepare(loaded, _read(path, loaded), path)
     found = grad_cam(loaded, prepared, sorted(set(args.stage)) if args.stage else None, label)
     seen = seen_by(loaded, prepared)
     tokens = _tokens(found, backbone, seen.shape[-3:-1], args.token)
@@ -78,9 +92,10 @@ def _explain(args: argparse.Namespace) -> None:
         "windows": draw_windows(seen, backbone, found.sizes, tokens),
         "biases": draw_biases_by_stage(backbone, found.sizes),
     }
-    stem = Path(args.image).stem
     for part, figure in figures.items():
-        write_figure(args.out / f"{stem}_{part}.png", figure, dpi=110)
+        target = within(args.out, f"{stem}_{part}.png", "name of the image")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_figure(target, figure, dpi=110)
     _report(found, backbone, name, tokens, loaded)
     print(f"drawn: {', '.join(f'{stem}_{part}.png' for part in figures)} in {shown(args.out)}")
 

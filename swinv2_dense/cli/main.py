@@ -48,6 +48,13 @@ _SECTIONS = {
         "simmim-table": "pre-training by SimMIM in small, with few and with all labels",
     },
 }
+# What a command can do with less of a GPU's memory, where it is not what training can (in common).
+_LESS_MEMORY = {
+    "test": "lower test_dataloader.batch_size, or test at a smaller scale",
+    "predict": "lower --batch, or predict in tiles, as by --tile 1024; --device cpu takes longer",
+    "analyze": "make the images smaller, or take --device cpu, which takes longer",
+    "explain": "make the image smaller, or take --device cpu, which takes longer",
+}
 COMMANDS = [command for section in _SECTIONS.values() for command in section]
 
 _START = """\
@@ -99,7 +106,12 @@ def _dispatch(argv: Sequence[str]) -> int | None:
 def run_command(command: str, argv: Sequence[str] | None = None) -> int | None:
     """Run the module of a command."""
     module = importlib.import_module(f"swinv2_dense.cli.{command.replace(' ', '.').replace('-', '_')}")
-    status: int | None = module.main(argv)
+    try:
+        status: int | None = module.main(argv)
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError" and command in _LESS_MEMORY:  # torch's
+            raise UserError(f"the GPU's memory is full: {_LESS_MEMORY[command]}") from error
+        raise
     return status
 
 

@@ -5,7 +5,9 @@ Everything else that they print or warn of stays. A program calls it; importing 
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import inspect
 import logging
 import os
 import shutil
@@ -29,6 +31,8 @@ _WARNINGS = (
     # Gradio names a status of Starlette's by its former name.
     ("'HTTP_422_UNPROCESSABLE_ENTITY' is deprecated", r"gradio\.routes"),
 )
+# What pycocotools prints, unasked, of reading a file: beginnings of lines.
+_PRINTED = ("loading annotations into memory", "Done (t=", "creating index", "index created!")
 # mmdet's head for lane lines misses an operator that nothing of ours needs.
 _LOGGED = "Line NMS is not compiled"
 
@@ -47,6 +51,28 @@ def _no_missing_compiler() -> Iterator[None]:
         yield
     finally:
         config["CC"] = compiler
+
+
+@contextlib.contextmanager
+def _no_progress_of_pycocotools() -> Iterator[None]:
+    """Its module may be imported in the block only, so that ``print`` itself is exchanged."""
+    original = builtins.print
+
+    def print_(*values: Any, **options: Any) -> None:
+        if not (len(values) == 1 and isinstance(values[0], str) and values[0].startswith(_PRINTED) and _by_it()):
+            original(*values, **options)
+
+    def _by_it() -> bool:
+        caller = inspect.currentframe()
+        for _ in range(2):  # this function, print_
+            caller = caller and caller.f_back
+        return caller is not None and str(caller.f_globals.get("__name__")).startswith("pycocotools")
+
+    builtins.print = print_
+    try:
+        yield
+    finally:
+        builtins.print = original
 
 
 @contextlib.contextmanager
@@ -69,7 +95,7 @@ def quiet_libraries() -> Iterator[None]:
     log.MMLogger.filter = _without_line_nms
     log.print_log = print_log
     try:
-        with warnings.catch_warnings(), _no_missing_compiler():
+        with warnings.catch_warnings(), _no_missing_compiler(), _no_progress_of_pycocotools():
             for message, module in _WARNINGS:
                 warnings.filterwarnings("ignore", message, module=module)
             yield

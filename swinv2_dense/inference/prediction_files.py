@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     from swinv2_dense.inference.results import Result
     from swinv2_dense.inference.sources import Item
 
-__all__ = ["PredictionFiles"]
+__all__ = ["OwnNames", "PredictionFiles"]
+
+
+class OwnNames:
+    """Names below a folder, one for every source: ``street``; ``street_2`` where another source has that name."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, str] = {}
+
+    def of(self, source: str, wanted: str) -> str:
+        name, number = wanted, 1
+        while self._sources.setdefault(name, source) != source:
+            number += 1
+            name = f"{wanted}_{number}"
+        return name
 
 
 class PredictionFiles:
@@ -28,7 +42,7 @@ class PredictionFiles:
 
     def __init__(self, folder: Path, task: str, largest: int | None = None) -> None:
         self.folder, self.task, self.largest = folder, task, largest
-        self._names: dict[str, str] = {}  # name below the folder -> the source that has it
+        self._names = OwnNames()
         self._video: tuple[str, Any] | None = None
         self._open = contextlib.ExitStack()
         self._lines: TextIO
@@ -48,7 +62,7 @@ class PredictionFiles:
     def add(self, item: Item, result: Result) -> None:
         """Write all files of one result."""
         self._lines.write(result.to_json())
-        name = self._own_name(item)
+        name = self._names.of(item.path or item.name, item.output)
         if item.frame is not None:
             self._add_frame(item, name, result)
             return
@@ -60,14 +74,6 @@ class PredictionFiles:
             path = self.folder / "maps" / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_image(path, result.map)  # type: ignore[attr-defined]
-
-    def _own_name(self, item: Item) -> str:
-        """``street``; ``street_2`` where another folder's street.jpg has that name."""
-        source, name, number = item.path or item.name, item.output, 1
-        while self._names.setdefault(name, source) != source:
-            number += 1
-            name = f"{item.output}_{number}"
-        return name
 
     def _add_frame(self, item: Item, name: str, result: Result) -> None:
         import cv2

@@ -19,6 +19,7 @@ __all__ = ["Classification", "Detections", "Reconstruction", "Result", "Segmenta
 # COCO's ids of its 80 categories have gaps.
 _COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 _LEGEND_FROM = 200  # pixels: in smaller images a legend would cover what it is about
+_VEIL = 0.6  # opacity of the colours of a class map
 _COCO_ENDS = ("person", "toothbrush")
 
 
@@ -158,24 +159,26 @@ class Detections(Result):
         return entries
 
     def plot(self) -> np.ndarray:
-        """By mmdet's visualizer."""
+        """By mmdet's visualizer; a mask has its class's colour, a little off so that neighbours differ."""
         import torch
         from mmdet.structures import DetDataSample
-        from mmdet.visualization import DetLocalVisualizer
         from mmengine.structures import InstanceData
 
+        from swinv2_dense.visualization.det_visualizer import DetVisualizer
+
+        if not len(self):
+            return self.image.copy()
         instances = InstanceData(
             bboxes=torch.as_tensor(self.boxes), labels=torch.as_tensor(self.labels), scores=torch.as_tensor(self.scores)
         )
         if self.masks is not None:
             instances.masks = torch.as_tensor(self.masks)
-        visualizer = DetLocalVisualizer()
+        visualizer = DetVisualizer()
         names = [self.name_of(i) for i in range(len(self._colours()))]
         visualizer.dataset_meta = {"classes": names, "palette": self._colours()}
         sample = DetDataSample(pred_instances=instances)
-        if len(self):
-            visualizer.add_datasample("", self._rgb(), sample, draw_gt=False, pred_score_thr=0.0)
-        return visualizer.get_image()[..., ::-1].copy() if len(self) else self.image.copy()
+        visualizer.add_datasample("", self._rgb(), sample, draw_gt=False, pred_score_thr=0.0)
+        return visualizer.drawn[..., ::-1].copy()
 
 
 def _smaller(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -229,22 +232,11 @@ class SegmentationMap(Result):
         return [self._about() | {"classes": shares}]
 
     def plot(self) -> np.ndarray:
-        """By mmseg's visualizer; classes that are not listed stay as they are."""
-        import torch
-        from mmengine.structures import PixelData
-        from mmseg.structures import SegDataSample
-        from mmseg.visualization import SegLocalVisualizer
-
-        if not len(self):
-            return self.image.copy()
-        colours = self._colours()
-        visualizer = SegLocalVisualizer(alpha=0.6)
-        visualizer.dataset_meta = {"classes": [self.name_of(i) for i in range(len(colours))], "palette": colours}
-        sample = SegDataSample(pred_sem_seg=PixelData(data=torch.as_tensor(self.map.astype(np.int64))[None]))
-        visualizer.add_datasample("", self._rgb(), sample, draw_gt=False, with_labels=False)
-        drawn = visualizer.get_image()[..., ::-1].copy()
-        others = ~np.isin(self.map, self.labels)
-        drawn[others] = self.image[others]
+        """The classes' colours over the image; classes that are not listed stay as they are."""
+        drawn, colours = self.image.copy(), self._colours()
+        painted = np.isin(self.map, self.labels)
+        bgr = np.array(colours, np.uint8)[self.map[painted], ::-1]
+        drawn[painted] = drawn[painted] * (1 - _VEIL) + bgr * _VEIL
         if min(self.map.shape) < _LEGEND_FROM:
             return drawn
         return _with_legend(drawn, self.names, [colours[label] for label in self.labels])

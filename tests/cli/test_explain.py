@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from swinv2_dense.cli.main import main
@@ -57,6 +58,21 @@ def test_a_clip(run_of: RunOf, video: Path, tmp_path: Path, capsys: pytest.Captu
     assert len(list(out.iterdir())) == 3
 
 
+def test_images_of_one_name_do_not_replace_each_other(
+    run_of: RunOf, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "other" / "below").mkdir(parents=True)
+    for place in ("other/b.png", "other/below/b.png"):
+        cv2.imwrite(str(folder / place), np.full((40, 60, 3), 99, np.uint8))
+    out = tmp_path / "out"
+    sources = [str(folder / name) for name in ("below/b.png", "other/b.png", "other")]
+    assert main(["explain", str(run_of("classification").checkpoint), *sources, "--out", str(out), "--stage", "0"]) == 0
+    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*_cam.png"))
+    assert written == ["b_2_cam.png", "b_cam.png", "below/b_cam.png"]  # the third source holds the second
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith("b.png:")]
+    assert len(lines) == 4
+
+
 def test_a_config_that_predicts_in_crops_is_said(
     run_of: RunOf, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,7 +101,7 @@ def test_a_config_that_predicts_in_crops_is_said(
         ("segmentation", ["IMAGE", "--stage", "1", "--token", "8", "0"], "the map of stage 1 is 8 x 10 tokens"),
         ("segmentation", ["IMAGE", "--stage", "1", "--token", "1"], "give 2 numbers from 0 on below these"),
         ("detection", ["gone.jpg"], "gone.jpg does not exist"),
-        ("detection", ["BELOW"], "below is a folder"),
+        ("detection", ["EMPTY"], "empty has no images or videos in it"),
         ("detection", ["NOTES"], "notes.txt cannot be decoded: it is truncated or no image"),
         ("detection", ["VIDEO"], "clip.mp4 is a video: a model of detection needs an image"),
         ("video", ["IMAGE"], "a.png is an image: a model of video needs a video"),
@@ -106,7 +122,8 @@ def test_mistakes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(folder)
-    places = {"IMAGE": "a.png", "BELOW": "below", "NOTES": "notes.txt", "VIDEO": str(video)}
+    (folder / "empty").mkdir()
+    places = {"IMAGE": "a.png", "EMPTY": "empty", "NOTES": "notes.txt", "VIDEO": str(video)}
     assert main(["explain", str(run_of(task).checkpoint), *(places.get(word, word) for word in argv)]) == 1
     said = capsys.readouterr()
     (line,) = (line for line in said.err.splitlines() if line.startswith(("error", "Traceback")))

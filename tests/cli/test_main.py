@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import swinv2_dense
 from swinv2_dense.cli import common
@@ -111,3 +112,23 @@ def test_the_status_of_a_command_is_the_program_s() -> None:
     assert common.run(lambda: 3) == 3
     assert common.run(lambda: None) == 0
     assert common.run(lambda: {"metric": 0.5}) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("predict", "lower --batch, or predict in tiles"),
+        ("test", "lower test_dataloader.batch_size"),
+        ("explain", "make the image smaller"),
+        ("train", "lower train_dataloader.batch_size"),
+    ],
+)
+def test_a_full_gpu_is_answered_with_the_command_s_own_options(
+    command: str, advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(argv: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(f"swinv2_dense.cli.{command}.main", full)
+    assert main([command]) == 1
+    assert capsys.readouterr().err.startswith(f"error: the GPU's memory is full: {advice}")

@@ -64,6 +64,19 @@ def test_it_decorates_a_function_that_may_run_twice() -> None:
     assert mmengine.logging.print_log is original
 
 
+def test_pycocotools_reads_a_file_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coco = pytest.importorskip("pycocotools.coco", reason="needs the det extra").COCO
+    path = tmp_path / "empty.json"
+    path.write_text('{"images": [], "annotations": [], "categories": []}')
+    with quiet_libraries(), quiet_libraries():
+        coco(str(path))
+        print("creating index...", "of mine")
+        print("index created!")  # of this module, not of pycocotools
+    assert capsys.readouterr().out == "creating index... of mine\nindex created!\n"
+    coco(str(path))
+    assert "creating index..." in capsys.readouterr().out
+
+
 @pytest.mark.skipif(os.name == "nt", reason="asks a Unix shell")
 @pytest.mark.parametrize("compiler", ["gcc -pthread", "/opt/none/clang", "no-such-compiler"])
 def test_a_compiler_that_is_not_there_is_not_asked(
