@@ -5,9 +5,7 @@ Everything else that they print or warn of stays. A program calls it; importing 
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import inspect
 import logging
 import os
 import shutil
@@ -55,24 +53,26 @@ def _no_missing_compiler() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_progress_of_pycocotools() -> Iterator[None]:
-    """Its module may be imported in the block only, so that ``print`` itself is exchanged."""
-    original = builtins.print
+    """Of the one module: libraries that are imported in the block may look at ``print`` itself, as numba does."""
+    try:
+        import pycocotools.coco as module
+    except ImportError:
+        yield
+        return
+    outer = vars(module).get("print")  # blocks may be nested
 
     def print_(*values: Any, **options: Any) -> None:
-        if not (len(values) == 1 and isinstance(values[0], str) and values[0].startswith(_PRINTED) and _by_it()):
-            original(*values, **options)
+        if not (len(values) == 1 and str(values[0]).startswith(_PRINTED)):
+            print(*values, **options)
 
-    def _by_it() -> bool:
-        caller = inspect.currentframe()
-        for _ in range(2):  # this function, print_
-            caller = caller and caller.f_back
-        return caller is not None and str(caller.f_globals.get("__name__")).startswith("pycocotools")
-
-    builtins.print = print_
+    vars(module)["print"] = print_
     try:
         yield
     finally:
-        builtins.print = original
+        if outer is None:
+            del vars(module)["print"]
+        else:
+            vars(module)["print"] = outer
 
 
 @contextlib.contextmanager
