@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ from swinv2_dense.export.traceable import traceable
 __all__ = ["detector", "paste"]
 
 
-def detector(model: nn.Module) -> Exportable:
+def detector(model: Any) -> Exportable:
     """How a detector of mmdet is exported.
 
     Raises:
@@ -38,8 +38,13 @@ def detector(model: nn.Module) -> Exportable:
         return _mask2former(model)
     _check(model)
     made = TwoStage(traceable(model)).eval()
+
+    def reference(images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+        return _reference(model, images, made.places, sizes)
+
     outputs = ("boxes", "scores", "labels", *(("masks",) if made.with_masks else ()))
-    return Exportable("detection", made, lambda x: _reference(model, x, made.places), outputs, any_size=False)
+    notes = {"mask_threshold": model.test_cfg.rcnn.mask_thr_binary} if made.with_masks else {}
+    return Exportable("detection", made, reference, outputs, any_size=False, sizes=True, notes=notes)
 
 
 def _dino(model: Any) -> Exportable:
@@ -105,6 +110,8 @@ def _check(model: Any) -> None:
     for nms in (model.test_cfg.rpn.nms, model.test_cfg.rcnn.nms):
         if nms.get("type", "nms") not in ("nms", "soft_nms"):
             raise UserError(f"{name} cannot be exported: nms of type {nms['type']}, known are nms and soft_nms")
+    if roi.with_mask and model.test_cfg.rcnn.mask_thr_binary < 0:
+        raise UserError(f"{name} cannot be exported: test_cfg.rcnn.mask_thr_binary is negative; give a share, 0.5")
 
 
 def _list(modules: Any) -> list[Any]:
@@ -112,7 +119,8 @@ def _list(modules: Any) -> list[Any]:
 
 
 class TwoStage(nn.Module):
-    """B x 3 x H x W -> boxes B x K x 4 in pixels, scores and labels B x K, and B x K x M x M the mask of each box."""
+    """B x C x H x W, and how much of every image is no padding, B x 2 -> boxes B x K x 4 in pixels, scores and labels
+    B x K, and B x K x M x M the mask of each box."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -120,16 +128,16 @@ class TwoStage(nn.Module):
         self.places: int = model.test_cfg.rcnn.max_per_img
         self.with_masks = bool(model.roi_head.with_mask)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        size = images.shape[-2:]
+    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+        limits = sizes.flip(-1).repeat(1, 2)[:, None]  # of x, y, x, y; B x 1 x 4
         features = self.model.extract_feat(images)
-        proposals, there = self._proposals(features, size)
-        boxes, scores, labels = self._detect(features, proposals, there, size)
+        proposals, there = self._proposals(features, limits)
+        boxes, scores, labels = self._detect(features, proposals, there, limits)
         if not self.with_masks:
             return boxes, scores, labels
         return boxes, scores, labels, self._masks(features, boxes, labels)
 
-    def _proposals(self, features: Any, size: Any) -> tuple[Tensor, Tensor]:
+    def _proposals(self, features: Any, limits: Tensor) -> tuple[Tensor, Tensor]:
         """B x K x 4, and of which places hold a box, B x K."""
         head, cfg = self.model.rpn_head, self.model.test_cfg.rpn
         scores, deltas = head(features)
@@ -144,7 +152,7 @@ class TwoStage(nn.Module):
             if 0 < cfg.nms_pre < score.shape[1]:
                 score, best = score.topk(cfg.nms_pre)
                 delta, priors = _at(delta, best), _at(priors, best)
-            box = self._decode(head, priors.reshape(-1, 4), delta.reshape(-1, 4), size).view(batch, -1, 4)
+            box = _decoded(head, priors.reshape(-1, 4), delta.reshape(-1, 4), limits)
             if cfg.get("min_bbox_size", -1) >= 0:
                 large = (box[..., 2:] - box[..., :2] > cfg.min_bbox_size).all(-1)
                 score = torch.where(large, score, -1.0)
@@ -155,10 +163,7 @@ class TwoStage(nn.Module):
         there = score >= 0
         return torch.where(there[..., None], _at(box, best), 0.0), there
 
-    def _decode(self, head: Any, boxes: Tensor, deltas: Tensor, size: Any) -> Tensor:
-        return cast(Tensor, head.bbox_coder.decode(boxes, deltas, max_shape=tuple(size)))
-
-    def _detect(self, features: Any, proposals: Tensor, there: Tensor, size: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def _detect(self, features: Any, proposals: Tensor, there: Tensor, limits: Tensor) -> tuple[Tensor, ...]:
         roi, cfg = self.model.roi_head, self.model.test_cfg.rcnn
         heads, extractors = _list(roi.bbox_head), _list(roi.bbox_roi_extractor)
         batch, count = proposals.shape[:2]
@@ -171,15 +176,15 @@ class TwoStage(nn.Module):
                 if not head.reg_class_agnostic:
                     best = score[:, :-1].argmax(1)
                     delta = _at(delta.view(batch * count, -1, 4), best[:, None])[:, 0]
-                boxes = self._decode(head, boxes, delta, size)
+                boxes = _decoded(head, boxes, delta, limits).flatten(0, 1)
         assert total is not None
         scores = (total / len(heads)).softmax(-1)[:, :-1].view(batch, count, -1).transpose(1, 2)  # B x C x N
         head, classes = heads[-1], scores.shape[1]
         if head.reg_class_agnostic:
-            by_class = self._decode(head, boxes, delta, size).view(batch, 1, count, 4).expand(-1, classes, -1, -1)
+            by_class = _decoded(head, boxes, delta, limits)[:, None].expand(-1, classes, -1, -1)
         else:
             repeated = boxes[:, None].expand(-1, classes, -1).reshape(-1, 4)
-            by_class = self._decode(head, repeated, delta.reshape(-1, 4), size)
+            by_class = _decoded(head, repeated, delta.reshape(-1, 4), limits)
             by_class = by_class.view(batch, count, classes, 4).transpose(1, 2)
         by_class = by_class.contiguous()
         scores = torch.where((scores > cfg.score_thr) & there[:, None], scores, -1.0)
@@ -218,6 +223,12 @@ class TwoStage(nn.Module):
         if flows is not None:
             masks = masks[-1:]  # mmdet takes HTC's last mask alone, and Cascade's mean
         return torch.stack(masks).mean(0).view(*labels.shape, *logits.shape[-2:])
+
+
+def _decoded(head: Any, boxes: Tensor, deltas: Tensor, limits: Tensor) -> Tensor:
+    """B N x 4 and as many deltas -> B x N x 4, within the images."""
+    found: Tensor = head.bbox_coder.decode(boxes, deltas).view(limits.shape[0], -1, 4)
+    return found.clamp_min(0).minimum(limits) if head.bbox_coder.clip_border else found
 
 
 def _at(values: Tensor, places: Tensor) -> Tensor:
@@ -269,24 +280,27 @@ def paste(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
     return F.grid_sample(masks[:, None].to(grid.dtype), grid, align_corners=False)[:, 0]
 
 
-def _reference(model: Any, images: Tensor, places: int) -> tuple[Tensor, ...]:
+def _reference(model: Any, images: Tensor, places: int, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
     """What mmdet itself predicts, in the file's form; masks pasted into the image."""
     from mmdet.structures import DetDataSample
 
-    size = tuple(images.shape[-2:])
-    meta = dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0))
-    results = [
-        sample.pred_instances
-        for sample in model.predict(images, [DetDataSample(metainfo=meta) for _ in images], rescale=False)
+    whole = tuple(images.shape[-2:])
+    samples = []
+    for size in [whole] * len(images) if sizes is None else [(int(h), int(w)) for h, w in sizes]:
+        meta = dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0))
+        samples.append(DetDataSample(metainfo={**meta, "pad_shape": whole, "batch_input_shape": whole}))
+    results = [sample.pred_instances for sample in model.predict(images, samples, rescale=False)]
+
+    def padded(values: list[Tensor], fill: float, *shape: int) -> Tensor:
+        made = values[0].new_full((len(values), places, *shape), fill)
+        for row, value in zip(made, values, strict=True):
+            row[tuple(slice(n) for n in value.shape)] = value
+        return made
+
+    found = [
+        padded([getattr(r, name) for r in results], fill, *shape)
+        for name, fill, shape in (("bboxes", 0, (4,)), ("scores", 0, ()), ("labels", -1, ()))
     ]
-
-    def padded(values: list[Tensor], fill: float) -> Tensor:
-        whole = values[0].new_full((len(values), places, *values[0].shape[1:]), fill)
-        for row, value in zip(whole, values, strict=True):
-            row[: len(value)] = value
-        return whole
-
-    found = [padded([getattr(r, n) for r in results], f) for n, f in (("bboxes", 0), ("scores", 0), ("labels", -1))]
     if "masks" in results[0]:
-        found.append(padded([r.masks for r in results], 0))
+        found.append(padded([r.masks for r in results], 0, *whole))
     return tuple(found)

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import sympy
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from swinv2_dense.errors import UserError
-from swinv2_dense.export.detectors import paste
-from swinv2_dense.export.loaded import METADATA, ExportedModel, load
+from swinv2_dense.export.checking import Deviation, check
+from swinv2_dense.export.loaded import METADATA, load
 from swinv2_dense.export.operators import onnx_translations
 from swinv2_dense.export.tasks import Exportable, exportable
+from swinv2_dense.models.swin_v2 import input_channels
 
-__all__ = ["Deviation", "ExportReport", "export"]
+__all__ = ["ExportReport", "export"]
 
 FORMATS = (".onnx", ".pt2")
-TOLERANCE = {"fp32": 1e-4, "fp16": 5e-2}
-
-
-@dataclass
-class Deviation:
-    """Largest difference between the file's outputs and the model's for one input, relative to the largest output."""
-
-    shape: tuple[int, ...]
-    error: float
 
 
 @dataclass
@@ -62,8 +53,9 @@ def export(
 ) -> ExportReport:
     """Write a model as ``.onnx`` or ``.pt2``, for batches of any size.
 
-    The file takes normalised images, float32, B x 3 x H x W (clips: B x 3 x T x H x W). It is compared with the model
-    first, on three sizes (where it takes any) and two batches, and has its name only if it agrees.
+    The file takes normalised images, float32, B x C x H x W (clips: B x C x T x H x W). It is compared with the model
+    first, on three sizes (where it takes any) and two batches, and has its name only if it agrees. A model in another
+    precision or on another device is written, and compared, as its copy in float32 on the CPU.
 
     Args:
         model: backbone, classifier, segmenter, video recogniser or detector with a SwinV2 backbone of ours.
@@ -79,16 +71,45 @@ def export(
     path = Path(path)
     if path.suffix not in FORMATS:
         raise UserError(f"{path}: its ending names the format, one of {', '.join(FORMATS)}")
-    model = model.eval()
-    what = exportable(model)
     if size is not None and min(size) < 1:
         raise UserError(f"--size {' '.join(map(str, size))}: height and width are pixels, from 1 on")
+    with _plain(model) as plain:
+        return _export(plain, path, size, frames, half, metadata or {})
+
+
+@contextlib.contextmanager
+def _plain(model: nn.Module) -> Iterator[nn.Module]:
+    """The model in evaluation mode, in float32 on the CPU; a copy where it is not. Its mode is put back."""
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(t.device.type != "cpu" or (t.is_floating_point() and t.dtype != torch.float32) for t in tensors):
+        if any(t.is_meta for t in tensors):
+            raise UserError(
+                f"a {type(model).__name__} without weights (device meta) cannot be exported: load them first"
+            )
+        model = copy.deepcopy(model).float().cpu()
+    training = {module: module.training for module in model.modules()}
+    try:
+        yield model.eval()
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+def _export(
+    model: nn.Module,
+    path: Path,
+    size: Sequence[int] | None,
+    frames: int | None,
+    half: bool,
+    metadata: Mapping[str, Any],
+) -> ExportReport:
+    what = exportable(model)
     if size is None and not what.any_size:
         raise UserError(f"a {type(model).__name__} can be exported for one size of image only: give it (--size H W)")
     inputs = _inputs(model, what, size, frames or _frames(getattr(model, "cfg", None)))
-    notes = {**_notes(model, what, size, half), **(metadata or {})}
+    notes = {**_notes(model, what, size, half), **metadata}
     if len(what.axes) == 3:
-        notes["frames"] = inputs[0].shape[2]
+        notes["frames"] = inputs[0][0].shape[2]
     module = _Half(what.module) if half else what.module
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export") as folder:
@@ -100,7 +121,7 @@ def export(
         except Exception as error:  # of many types: whatever the exporters do not follow
             raise UserError(f"a {type(model).__name__} cannot be exported: {_reason(error)}") from error
         report = ExportReport(path, notes, sum(file.stat().st_size for file in Path(folder).iterdir()))
-        report.checked = _check(load(written), what, inputs, TOLERANCE["fp16" if half else "fp32"])
+        report.checked = check(load(written), what, inputs, notes["precision"], model)
         # a model beyond 2 GB has its weights in a file of their own, which goes first
         for file in sorted(Path(folder).iterdir(), key=lambda file: file == written):
             os.replace(file, path.parent / file.name)
@@ -120,8 +141,9 @@ class _Half(nn.Module):
         super().__init__()
         self.module = module.half()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(out.float() if out.is_floating_point() else out for out in self.module(images.half()))
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
+        outputs = self.module(images.half()) if sizes is None else self.module(images.half(), sizes)
+        return tuple(out.float() if out.is_floating_point() else out for out in outputs)
 
 
 def _notes(model: nn.Module, what: Exportable, size: Sequence[int] | None, half: bool) -> dict[str, Any]:
@@ -129,6 +151,8 @@ def _notes(model: nn.Module, what: Exportable, size: Sequence[int] | None, half:
     preprocessor: Any = getattr(model, "data_preprocessor", None)
     notes: dict[str, Any] = {
         "task": what.task,
+        "inputs": ["images", "sizes"] if what.sizes else ["images"],
+        "channels": input_channels(model),
         "outputs": list(what.outputs),
         "axes": list(what.axes),
         "size": None if size is None else list(size),
@@ -163,13 +187,25 @@ def _frames(cfg: Any) -> int:
     return 16
 
 
-def _inputs(model: nn.Module, what: Exportable, size: Sequence[int] | None, frames: int) -> list[Tensor]:
-    """What is traced with, and then all that the file is checked with: two batches of three sizes."""
+def _inputs(model: nn.Module, what: Exportable, size: Sequence[int] | None, frames: int) -> list[tuple[Tensor, ...]]:
+    """What is traced with, and then all that the file is checked with: two batches of three sizes; where the sizes of
+    padded images are an input, the second image of a batch is one."""
     generator = torch.Generator().manual_seed(0)
     # several windows in every stage, and one in the late ones; multiples of patches and windows, and not
     sizes = [_many_windows(model), (256, 256), what.smallest] if size is None else [tuple(size)]
     clip = (frames,) if len(what.axes) == 3 else ()
-    return [torch.randn(batch, 3, *clip, *s, generator=generator) for s in sizes for batch in (2, 1)]
+    shapes = [(batch, input_channels(model), *clip, *s) for s in sizes for batch in (2, 1)]
+    images = [torch.randn(shape, generator=generator) for shape in shapes]
+    return [_padded(x) for x in images] if what.sizes else [(x,) for x in images]
+
+
+def _padded(x: Tensor) -> tuple[Tensor, Tensor]:
+    """A batch, its second image padded, and the images' own sizes."""
+    sizes = x.new_tensor(x.shape[-2:]).repeat(len(x), 1)
+    sizes[1:] = (sizes[1:] * x.new_tensor([0.7, 0.8])).ceil()
+    for image, (height, width) in zip(x, sizes.int().tolist(), strict=True):
+        image[..., height:, :], image[..., width:] = 0, 0
+    return x, sizes
 
 
 def _many_windows(model: nn.Module) -> tuple[int, int]:
@@ -184,12 +220,13 @@ def _many_windows(model: nn.Module) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def _program(module: nn.Module, x: Tensor, size: Sequence[int] | None) -> torch.export.ExportedProgram:
-    axes = {0: torch.export.Dim.DYNAMIC}
+def _program(module: nn.Module, inputs: tuple[Tensor, ...], size: Sequence[int] | None) -> torch.export.ExportedProgram:
+    axes = [{0: torch.export.Dim.DYNAMIC} for _ in inputs]
     if size is None:
-        axes |= {x.ndim - 2: torch.export.Dim.DYNAMIC, x.ndim - 1: torch.export.Dim.DYNAMIC}
+        last = inputs[0].ndim
+        axes[0] |= {last - 2: torch.export.Dim.DYNAMIC, last - 1: torch.export.Dim.DYNAMIC}
     with torch.no_grad(), _quiet():
-        program = torch.export.export(module, (x,), dynamic_shapes=(axes,))
+        program = torch.export.export(module, inputs, dynamic_shapes=tuple(axes))
     # The traced sizes have several windows in every stage, and torch writes down that all sizes must. What the program
     # computes holds for one window as well, as the check of small images shows.
     for symbol, limits in list(program.range_constraints.items()):
@@ -211,7 +248,7 @@ def _write(program: torch.export.ExportedProgram, what: Exportable, path: Path, 
         onnx = torch.onnx.export(
             program,
             dynamo=True,
-            input_names=["images"],
+            input_names=notes["inputs"],
             output_names=list(what.outputs),
             opset_version=18,
             custom_translation_table=onnx_translations() if what.task == "detection" else None,
@@ -227,73 +264,3 @@ def _quiet() -> Any:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-@torch.no_grad()
-def _check(exported: ExportedModel, what: Exportable, inputs: Sequence[Tensor], tolerance: float) -> list[Deviation]:
-    """Compare the file with what the model predicts.
-
-    Raises:
-        UserError: they differ.
-    """
-    found = []
-    for x in inputs:
-        outputs = exported(x.numpy())
-        tensors = {name: torch.from_numpy(output) for name, output in outputs.items()}
-        references = what.reference(x) if what.given is None else what.given(x, tensors, tolerance)
-        wanted = {name: out.numpy() for name, out in zip(what.outputs, references, strict=False)}  # not DINO's queries
-        if "boxes" in wanted:
-            error = _detections_differ(outputs, wanted, x)
-        else:
-            predicted = {name: what.as_predicted(name, out).numpy() for name, out in tensors.items()}
-            error = max(_difference(predicted[name], wanted[name], name, x) for name in predicted)
-        if not error <= tolerance:  # also where it is no number
-            raise _differs(f"outputs differ by {error:.1e}, more than {tolerance:.0e}", x)
-        found.append(Deviation(tuple(x.shape), error))
-    return found
-
-
-def _difference(found: NDArray[Any], wanted: NDArray[Any], name: str, x: Tensor) -> float:
-    """The largest, relative to the largest number: the scores of a thousand classes may all be small."""
-    if found.shape != wanted.shape:
-        raise _differs(f"{name} of {found.shape} instead of {wanted.shape}", x)
-    return float(np.abs(found - wanted).max(initial=0)) / max(1e-3, float(np.abs(wanted).max(initial=0)))
-
-
-def _detections_differ(found: dict[str, NDArray[Any]], wanted: dict[str, NDArray[Any]], x: Tensor) -> float:
-    """Matches the boxes of every image, whose order is free where scores are nearly equal: every one of the model's
-    needs one of its label in the file. Boxes are measured in image sides; masks by the share of pixels that differ."""
-    side, error = max(x.shape[-2:]), 0.0
-    for image in range(len(x)):
-        theirs = [i for i in range(len(found["labels"][image])) if found["labels"][image, i] >= 0]
-        ours = [i for i in range(len(wanted["labels"][image])) if wanted["labels"][image, i] >= 0]
-        if len(theirs) != len(ours):
-            raise _differs(f"{len(theirs)} boxes instead of {len(ours)}", x)
-        for i in ours:
-            candidates = [j for j in theirs if found["labels"][image, j] == wanted["labels"][image, i]]
-            distances = {
-                j: max(
-                    float(np.abs(found["boxes"][image, j] - wanted["boxes"][image, i]).max()) / side,
-                    abs(float(found["scores"][image, j] - wanted["scores"][image, i])),
-                )
-                for j in candidates
-            }
-            if not distances:
-                raise _differs(f"no box of label {wanted['labels'][image, i]}", x)
-            best = min(distances, key=lambda j: distances[j])
-            theirs.remove(best)
-            error = max(error, distances[best])
-            if "masks" in found:
-                box, mask = (torch.from_numpy(found[name][image, best : best + 1]) for name in ("boxes", "masks"))
-                pixels = paste(mask, box, *x.shape[-2:])[0].numpy()
-                # a pixel may lie on the threshold itself
-                sure = np.abs(pixels - 0.5) > 1e-3
-                error = max(error, float(((pixels >= 0.5) != wanted["masks"][image, i])[sure].mean()))
-    return error
-
-
-def _differs(what: str, x: Tensor) -> UserError:
-    shape = " x ".join(map(str, x.shape))
-    return UserError(
-        f"nothing was written: of an input of {shape} the file makes something else than the model: {what}"
-    )

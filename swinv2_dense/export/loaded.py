@@ -22,27 +22,33 @@ Outputs = dict[str, NDArray[Any]]
 
 
 class ExportedModel:
-    """An exported model. Called with normalised images, float32, B x 3 x H x W (clips: B x 3 x T x H x W); returns its
-    outputs by name.
+    """An exported model. Called with normalised images, float32, B x C x H x W (clips: B x C x T x H x W); returns its
+    outputs by name. Two-stage detectors also take how much of every image is no padding, (height, width), B x 2; by
+    default all of it.
 
     Attributes:
-        metadata: ``task``; ``outputs``, their names; ``size``, the (H, W) that it takes, or None for any; ``mean`` and
-            ``std`` of the input's channels and ``channel_order`` ('rgb' or 'bgr') where the model says them;
-            ``classes``, ``palette``; ``window_size`` and ``pretrained_window_size`` of every stage; ``frames`` of a
-            video model's clips; ``config``, its text, where the model had one.
+        metadata: ``task``; ``inputs`` and ``outputs``, their names; ``channels``; ``size``, the (H, W) that it takes,
+            or None for any; ``mean`` and ``std`` of the input's channels and ``channel_order`` ('rgb' or 'bgr') where
+            the model says them; ``classes``, ``palette``; ``window_size`` and ``pretrained_window_size`` of every
+            stage; ``frames`` of a video model's clips; ``config``, its text, where the model had one.
     """
 
-    def __init__(self, run: Callable[[NDArray[Any]], Outputs], metadata: Mapping[str, Any], source: str) -> None:
+    def __init__(self, run: Callable[..., Outputs], metadata: Mapping[str, Any], source: str) -> None:
         self._run, self.metadata, self.source = run, dict(metadata), source
 
-    def __call__(self, images: NDArray[Any]) -> Outputs:
-        size = self.metadata.get("size")
+    def __call__(self, images: NDArray[Any], sizes: NDArray[Any] | None = None) -> Outputs:
+        size, channels = self.metadata.get("size"), self.metadata.get("channels")
+        if channels is not None and images.shape[1] != channels:
+            raise UserError(f"{self.source} takes images of {channels} channels, not {images.shape[1]}")
         if size is not None and list(images.shape[-2:]) != list(size):
             wanted = " x ".join(map(str, size))
             raise UserError(
                 f"{self.source} takes images of {wanted} pixels, not {images.shape[-2]} x {images.shape[-1]}"
             )
-        return self._run(np.ascontiguousarray(images, dtype=np.float32))
+        inputs = [images]
+        if "sizes" in self.metadata.get("inputs", ()):
+            inputs.append(np.broadcast_to(images.shape[-2:], (len(images), 2)) if sizes is None else sizes)
+        return self._run(*(np.ascontiguousarray(part, dtype=np.float32) for part in inputs))
 
 
 def load(path: str | os.PathLike[str]) -> ExportedModel:
@@ -72,11 +78,13 @@ def _onnx(path: Path) -> ExportedModel:
     except Exception as error:  # of many types, private ones among them
         raise UserError(f"ONNX Runtime cannot read {path}: {str(error).splitlines()[0]}") from error
     names = [output.name for output in session.get_outputs()]
-    (argument,) = (item.name for item in session.get_inputs())
+    arguments = [item.name for item in session.get_inputs()]
     metadata = _metadata(session.get_modelmeta().custom_metadata_map.get(METADATA), path)
-    return ExportedModel(
-        lambda images: dict(zip(names, session.run(None, {argument: images}), strict=True)), metadata, str(path)
-    )
+
+    def run(*inputs: NDArray[Any]) -> Outputs:
+        return dict(zip(names, session.run(None, dict(zip(arguments, inputs, strict=True))), strict=True))
+
+    return ExportedModel(run, metadata, str(path))
 
 
 def _pt2(path: Path) -> ExportedModel:
@@ -94,9 +102,9 @@ def _pt2(path: Path) -> ExportedModel:
     # for all when it is written.
     module = program.module(check_guards=False)
 
-    def run(images: NDArray[Any]) -> Outputs:
+    def run(*inputs: NDArray[Any]) -> Outputs:
         with torch.no_grad():
-            outputs = module(torch.from_numpy(images))
+            outputs = module(*map(torch.from_numpy, inputs))
         return {name: output.numpy() for name, output in zip(metadata["outputs"], outputs, strict=True)}
 
     return ExportedModel(run, metadata, str(path))

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.export.traceable import traceable
+from swinv2_dense.models.swin_v2 import input_channels
 
 __all__ = ["Exportable", "Function", "exportable"]
 
 
 @dataclass
 class Exportable:
-    """``module``: B x 3 x *pixels -> a tuple of tensors, with ``outputs`` as their names, in operators that trace.
-    ``reference``: what the model as it is predicts. ``any_size``: whether height and width may be symbols.
+    """``module``: B x C x *pixels -> a tuple of tensors, with ``outputs`` as their names, in operators that trace.
+    ``reference``: what the model as it is predicts. ``sizes``: both take as well how much of every image is no padding,
+    (height, width), B x 2. ``any_size``: whether height and width may be symbols.
     ``axes``: of the input, behind batch and channels. ``notes``: what readers have to know of the outputs.
     ``smallest``: of the images that it is checked with. ``as_predicted``: turns an output by name into what the model
     predicts, where that is not the output itself. ``given``: what the model predicts where it decides between equals,
@@ -28,9 +30,10 @@ class Exportable:
 
     task: str
     module: nn.Module
-    reference: Callable[[Tensor], tuple[Tensor, ...]]
+    reference: Callable[..., tuple[Tensor, ...]]
     outputs: tuple[str, ...]
     any_size: bool
+    sizes: bool = False
     axes: tuple[str, ...] = ("height", "width")
     notes: dict[str, Any] = field(default_factory=dict)
     smallest: tuple[int, int] = (70, 125)
@@ -80,6 +83,10 @@ def exportable(model: nn.Module) -> Exportable:
         return _backbone(cast(Any, model))
     if not hasattr(getattr(model, "backbone", None), "set_pretrained_window_size"):
         raise UserError(f"{type(model).__name__} has no SwinV2 of ours as its backbone: it cannot be exported")
+    if "peft" in library:
+        raise UserError(
+            f"a {type(model).__name__} cannot be exported: merge what was trained, model.merge_and_unload()"
+        )
     if "mmdet" in library:
         from swinv2_dense.export.detectors import detector
 
@@ -101,6 +108,11 @@ def _backbone(model: Any) -> Exportable:
 
     axes = ("frames", "height", "width") if video else ("height", "width")
     return _of(model, "features", features, names, any_size=True, axes=axes)
+
+
+def _image(model: nn.Module, *frames: int) -> Tensor:
+    """Such as the model takes, for what cannot be known of its head without asking."""
+    return next(model.parameters()).new_zeros(1, input_channels(model), *frames, 64, 64)
 
 
 def _activation(model: nn.Module, logits: Any, predict: Callable[[Tensor], Tensor]) -> str:
@@ -137,7 +149,7 @@ def _classifier(model: Any) -> Exportable:
         asked.forward = lambda *_: logits
         return torch.stack([sample.pred_score for sample in asked.predict(None)])
 
-    logits = model(torch.zeros(1, 3, 64, 64), mode="tensor")
+    logits = model(_image(model), mode="tensor")
     name = _activation(model, logits, predict)
 
     def scores(model: Any, images: Tensor) -> tuple[Tensor, ...]:
@@ -159,7 +171,7 @@ def _segmenter(model: Any) -> Exportable:
             f"segmenters with a {type(head).__name__} cannot be exported: UperNet, Mask2Former and other heads that "
             "give one map of logits can"
         )
-    if not isinstance(head(model.extract_feat(torch.zeros(1, 3, 64, 64))), Tensor):
+    if not isinstance(head(model.extract_feat(_image(model))), Tensor):
         raise UserError(f"segmenters with a {type(head).__name__} cannot be exported: it gives more than one map")
 
     def logits(model: Any, images: Tensor) -> tuple[Tensor, ...]:
@@ -224,7 +236,7 @@ def _recogniser(model: Any) -> Exportable:
         samples = [ActionDataSample() for _ in logits]
         return _of_one_view(model.cls_head.predict_by_feat(logits, samples))
 
-    name = _activation(model, logits(model, torch.zeros(1, 3, 8, 64, 64)), predict)
+    name = _activation(model, logits(model, _image(model, 8)), predict)
 
     def scores(model: Any, clips: Tensor) -> tuple[Tensor, ...]:
         return (ACTIVATIONS[name](logits(model, clips)),)

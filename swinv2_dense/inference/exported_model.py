@@ -38,8 +38,9 @@ class FileModel(nn.Module):
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
             self.data_preprocessor = MODELS.build(settings)
 
-    def outputs(self, images: Tensor) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(value) for name, value in self.exported(images.numpy()).items()}
+    def outputs(self, images: Tensor, sizes: Tensor | None = None) -> dict[str, Tensor]:
+        found = self.exported(images.numpy(), None if sizes is None else sizes.numpy())
+        return {name: torch.from_numpy(value) for name, value in found.items()}
 
     def problem(self, prepared: Any) -> str | None:
         """Why the file cannot take an entry that the pipeline made, or None."""
@@ -95,8 +96,8 @@ def _average_clips(cfg: Config) -> str | None:
 
 
 class _Detector(FileModel):
-    """Images smaller than the file's size are padded on the right and below, as in a batch of mmdet's. ``pads``: not
-    where the detector would take the padding for the image."""
+    """Images smaller than the file's size are padded on the right and below, as in a batch of mmdet's, and their sizes
+    go with them. ``pads``: not where the detector would take the padding for the image."""
 
     @property
     def pads(self) -> bool:
@@ -128,7 +129,8 @@ class _Detector(FileModel):
 
     def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
         if self.pads:
-            outputs = self.outputs(self.padded(images, samples))
+            sizes = torch.tensor([sample.img_shape[:2] for sample in samples], dtype=torch.float32)
+            outputs = self.outputs(self.padded(images, samples), sizes)
         else:
             whole = [
                 image[None, :, : s.img_shape[0], : s.img_shape[1]] for image, s in zip(images, samples, strict=True)
@@ -144,10 +146,7 @@ class _Detector(FileModel):
         """In the original image's pixels; its masks as a model's, at its size."""
         from mmengine.structures import InstanceData
 
-        (height, width), boxes = sample.img_shape[:2], outputs["boxes"]
-        boxes = boxes.clamp_min(0).minimum(boxes.new_tensor([width, height] * 2))
-        inside = (boxes[:, 2:] > boxes[:, :2]).all(-1)  # others lie in the padding
-        found = (outputs["labels"] >= 0) & inside
+        found, boxes = outputs["labels"] >= 0, outputs["boxes"]
         boxes = boxes[found] / boxes.new_tensor(sample.scale_factor).repeat(2)
         instances = InstanceData(bboxes=boxes, scores=outputs["scores"][found], labels=outputs["labels"][found])
         if "masks" in outputs:

@@ -16,7 +16,7 @@ from swinv2_dense.layers import POSITION_BIASES, PatchEmbed, SwinStage
 from swinv2_dense.models.archs import arch_of
 from swinv2_dense.registry import MODELS
 
-__all__ = ["SwinTransformerV2", "Windows", "init_linear"]
+__all__ = ["SwinTransformerV2", "Windows", "init_linear", "input_channels"]
 
 Windows = int | Sequence[int] | Sequence[int | Sequence[int]]
 
@@ -221,6 +221,11 @@ class SwinTransformerV2(BaseModule):
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return features[0] if self.returns_tensor else tuple(features)
+
+
+def input_channels(model: nn.Module) -> int:
+    """Of the images that a model takes, by its backbone; 3 where that is none of ours."""
+    return next((module.in_channels for module in model.modules() if isinstance(module, SwinTransformerV2)), 3)
 
 
 def init_linear(module: nn.Module) -> None:

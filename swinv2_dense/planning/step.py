@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from swinv2_dense.layers import SwinBlock, WindowAttention
-from swinv2_dense.models import SwinTransformerV2
+from swinv2_dense.models.swin_v2 import input_channels
 from swinv2_dense.planning.decoders import has_decoder, known_shapes
 from swinv2_dense.planning.gpu_emulation import GPUEmulation, backward
 from swinv2_dense.planning.memory_tracker import MemoryTracker, Moment
@@ -93,18 +93,13 @@ def measure(model: nn.Module, size: tuple[int, ...], *, batch: int, precision: s
                 stack.enter_context(known_shapes())
             gpu = stack.enter_context(GPUEmulation(autocast, within=backbone))
         live = stack.enter_context(MemoryTracker(model, (WindowAttention,)))
-        x = torch.empty(batch, _channels(model), *size, device="cpu" if device == "cpu" else "meta")
+        x = torch.empty(batch, input_channels(model), *size, device="cpu" if device == "cpu" else "meta")
         operations = stack.enter_context(_Operations())
         loss = objective(outputs(x))
         if gpu is not None:
             gpu.end_forward()
         backward(loss)
     return Step(tuple(live.moments), operations.flops)
-
-
-def _channels(model: nn.Module) -> int:
-    """Of the images that a model takes, by its backbone."""
-    return next((module.in_channels for module in model.modules() if isinstance(module, SwinTransformerV2)), 3)
 
 
 def objective(outputs: list[Tensor]) -> Tensor:

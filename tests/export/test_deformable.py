@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
 from swinv2_dense.export import export, load
-from swinv2_dense.export.exporting import _check
+from swinv2_dense.export.checking import check
 from swinv2_dense.export.loaded import ExportedModel
 from swinv2_dense.export.tasks import exportable
 
@@ -57,19 +57,20 @@ def traced(model: Any, **metadata: Any) -> ExportedModel:
     """What is traced in the place of the file."""
     what = exportable(model)
 
-    def run(images: Any) -> dict[str, Any]:
+    def run(*inputs: Any) -> dict[str, Any]:
         with torch.no_grad():
-            outputs = what.module(torch.from_numpy(images))
+            outputs = what.module(*map(torch.from_numpy, inputs))
         return dict(zip(what.outputs, (out.numpy() for out in outputs), strict=True))
 
-    notes = {"task": what.task, "outputs": list(what.outputs), "size": None, **what.notes}
+    inputs = ["images", "sizes"] if what.sizes else ["images"]
+    notes = {"task": what.task, "inputs": inputs, "outputs": list(what.outputs), "size": None, **what.notes}
     return ExportedModel(run, {**notes, **metadata}, "model.onnx")
 
 
 def compared(model: Any, *sizes: tuple[int, int]) -> float:
     """The largest difference between what is traced and what the model predicts, as a file's check finds it."""
     what = exportable(model)
-    checked = _check(traced(model), what, [torch.randn(2, 3, *size) for size in sizes], 1e-4)
+    checked = check(traced(model), what, [(torch.randn(2, 3, *size),) for size in sizes], "fp32", model)
     return max(deviation.error for deviation in checked)
 
 
@@ -136,7 +137,7 @@ class Swapped(TorchFunctionMode):
 def test_queries_of_equal_scores_come_in_either_order() -> None:
     """And of unequal ones in one order only."""
     model = small("dino_swinv2_t")
-    what, x = exportable(model), [torch.randn(1, 3, 64, 96)]
+    what, x = exportable(model), [(torch.randn(1, 3, 64, 96),)]
     file = traced(model)
 
     def swapped(images: Any) -> dict[str, Any]:
@@ -144,17 +145,17 @@ def test_queries_of_equal_scores_come_in_either_order() -> None:
             return file(images)
 
     with pytest.raises(UserError, match="nothing was written"):
-        _check(ExportedModel(swapped, {}, "module"), what, x, 1e-4)
+        check(ExportedModel(swapped, {}, "module"), what, x, "fp32", model)
     head = model.bbox_head.cls_branches[model.decoder.num_layers]
     nn.init.constant_(head.weight, 0.0)
     nn.init.constant_(head.bias, 0.3)
     file, what = traced(model), exportable(model)
-    assert _check(ExportedModel(swapped, {}, "module"), what, x, 1e-4)[0].error < 1e-4
+    assert check(ExportedModel(swapped, {}, "module"), what, x, "fp32", model)[0].error < 1e-4
     assert what.given is not None
-    outputs = {name: torch.from_numpy(out) for name, out in swapped(x[0].numpy()).items()}
+    outputs = {name: torch.from_numpy(out) for name, out in swapped(x[0][0].numpy()).items()}
     outputs["queries"][:, 0] = outputs["queries"][:, 1]  # one twice is no choice of the best
     with torch.no_grad():
-        torch.testing.assert_close(what.given(x[0], outputs, 1e-4), what.reference(x[0]))
+        torch.testing.assert_close(what.given(x[0][0], outputs, 1e-4), what.reference(x[0][0]))
 
 
 @pytest.mark.slow
@@ -162,6 +163,7 @@ def test_queries_of_equal_scores_come_in_either_order() -> None:
     ("name", "scope", "suffix"),
     [
         ("ade20k/mask2former_swinv2_b", "mmseg", ".onnx"),
+        ("mask2former_swinv2_t", "mmdet", ".onnx"),
         ("mask2former_swinv2_t", "mmdet", ".pt2"),
         ("dino_swinv2_t", "mmdet", ".onnx"),
     ],

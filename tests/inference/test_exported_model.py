@@ -198,6 +198,29 @@ def test_a_model_made_by_name_is_written_with_its_config(run_of: RunOf, tmp_path
     assert len(Predictor(report.path)(np.zeros((90, 70, 3), np.uint8)).probabilities) == 3
 
 
+@pytest.mark.parametrize("bands", [2, 6])
+def test_an_image_of_many_bands(run_of: RunOf, tmp_path: Path, bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reaches the file as it reaches the checkpoint's model; one of three is refused."""
+    from mmengine.config import Config
+
+    from tests.export.test_deformable import traced
+    from tests.tiffs import write_tiff
+
+    write_tiff(tmp_path / "a.tif", bands)
+    cfg = Config.fromfile(run_of("shallow segmentation").config)
+    cfg.model.backbone.in_channels = bands
+    cfg.model.data_preprocessor.update(mean=[100.0], std=[50.0], bgr_to_rgb=False)
+    cfg.test_dataloader.dataset.pipeline[0].update(color_type="unchanged", imdecode_backend="tifffile")
+    model: Any = get_model(cfg, device="cpu")
+    made = traced(model, config=str(cfg.pretty_text), channels=bands)
+    monkeypatch.setattr("swinv2_dense.export.loaded.load", lambda path: made)
+    predictor, expected = Predictor("model.onnx"), Predictor(model)
+    found, wanted = (p(str(tmp_path / "a.tif")) for p in (predictor, expected))
+    assert (found.map == wanted.map).all() and found.map.shape == (7, 9)
+    with pytest.raises(UserError, match=f"has 3 channels, and the model takes {bands}"):
+        predictor(np.zeros((8, 8, 3), np.uint8))
+
+
 @pytest.mark.parametrize("average", ["prob", "score", None])
 def test_views_are_averaged_as_the_head_does(run_of: RunOf, average: str | None) -> None:
     """Of two views, against mmaction's own average; a head without one gives the scores of every view."""
@@ -294,6 +317,24 @@ def test_mask2former_makes_instances_as_mmdet_does() -> None:
     for one, other in zip(found, predicted(model, images, samples), strict=True):
         assert_instances(one.pred_instances, other)
         assert one.pred_instances.masks.shape[1:] == other.masks.shape[1:]
+
+
+def test_padding_of_two_stage_detectors_is_mmdets() -> None:
+    """Boxes end at the image, not at the padding, in every stage: as if mmdet had made a batch of them."""
+    import torch
+
+    from tests.export.test_deformable import traced
+    from tests.export.test_exporting import detector
+
+    model = detector("cascade_mask_rcnn_swinv2_t")
+    model.cfg.model.test_cfg.rcnn.mask_thr_binary = 0.5
+    images, sizes = torch.randn(2, 3, 96, 128), [(64, 100), (96, 70)]
+    for image, (height, width) in zip(images, sizes, strict=True):
+        image[:, height:], image[:, :, width:] = 0, 0
+    found = file_model(traced(model, size=[96, 128]), model.cfg).results(images, samples_of((96, 128), *sizes))
+    wanted = predicted(model, images, samples_of((96, 128), *sizes))
+    for one, other in zip(found, wanted, strict=True):
+        assert_instances(one.pred_instances, other)
 
 
 def test_dino_sees_no_padding() -> None:
