@@ -106,6 +106,8 @@ def _export(
     what = exportable(model)
     if size is None and not what.any_size:
         raise UserError(f"a {type(model).__name__} can be exported for one size of image only: give it (--size H W)")
+    if half and not what.half:
+        raise UserError(f"--half: a {type(model).__name__} can be exported in float32 only: leave it out")
     inputs = _inputs(model, what, size, frames or _frames(getattr(model, "cfg", None)))
     notes = {**_notes(model, what, size, half), **metadata}
     if len(what.axes) == 3:

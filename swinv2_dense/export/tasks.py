@@ -26,7 +26,8 @@ class Exportable:
     ``axes``: of the input, behind batch and channels. ``notes``: what readers have to know of the outputs.
     ``smallest``: of the images that it is checked with. ``as_predicted``: turns an output by name into what the model
     predicts, where that is not the output itself. ``given``: what the model predicts where it decides between equals,
-    up to a tolerance, as the file's outputs do."""
+    up to a tolerance, as the file's outputs do. ``half``: whether float16 will do; not where the model chooses between
+    near scores, or holds places in the image."""
 
     task: str
     module: nn.Module
@@ -39,6 +40,7 @@ class Exportable:
     smallest: tuple[int, int] = (70, 125)
     as_predicted: Callable[[str, Tensor], Tensor] = lambda name, output: output
     given: Callable[[Tensor, Mapping[str, Tensor], float], tuple[Tensor, ...]] | None = None
+    half: bool = True
 
 
 # What heads make of their logits; none: scores are the logits.
@@ -212,7 +214,7 @@ def _mask2former(model: Any) -> Exportable:
         return (torch.einsum("bqc,bqhw->bchw", classes[-1].softmax(-1)[..., :-1], masks),)
 
     made = Function(traceable_deformable(model), scores).eval()
-    return Exportable("segmentation", made, lambda x: _segmented(model, x), ("logits",), any_size=True)
+    return Exportable("segmentation", made, lambda x: _segmented(model, x), ("logits",), any_size=True, half=False)
 
 
 @torch.no_grad()

@@ -87,12 +87,14 @@ def _windows(
     inside = math.prod(window)
     real, cell = (real == 0).reshape(-1, inside), cell.reshape(-1, inside)
     allowed = (cell[:, :, None] == cell[:, None, :]) & real[:, None, :]
+    # where all is known, nothing is shifted and nothing filled up, every pair is allowed
+    masked = shifted or not all(isinstance(n, int) and n % w == 0 for n, w in zip(size, window, strict=True))
     return _Windows(
         window,
         source=source.flatten(),
         back=(back_window * inside + back_place).flatten(),
         token=(token == 0).flatten(),
-        mask=torch.where(allowed, 0.0, _NEVER)[:, None],
+        mask=torch.where(allowed, 0.0, _NEVER)[:, None] if masked else None,
     )
 
 

@@ -317,6 +317,16 @@ def assert_standard(path: Path) -> None:
     assert {opset.domain for opset in model.opset_import} <= {"", "ai.onnx"}
 
 
+def test_detectors_are_refused_in_half_precision(tmp_path: Path) -> None:
+    from tests.export.test_deformable import small as deformable
+
+    models = [detector("faster_rcnn_swinv2_t"), deformable("dino_swinv2_t"), deformable("mask2former_swinv2_t")]
+    for model in (*models, deformable("ade20k/mask2former_swinv2_b", "mmseg")):
+        with pytest.raises(UserError, match=f"--half: a {type(model).__name__} can be exported in float32 only"):
+            export(model, tmp_path / "model.onnx", size=(64, 96), half=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_detectors_need_a_size_and_a_known_form(tmp_path: Path) -> None:
     model = detector("mask_rcnn_swinv2_t")
     with pytest.raises(UserError, match="for one size of image only"):

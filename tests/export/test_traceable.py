@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from swinv2_dense.errors import UserError
-from swinv2_dense.export.traceable import TraceableAveragePool, traceable
+from swinv2_dense.export.traceable import TraceableAveragePool, _windows, traceable
 from swinv2_dense.models import SwinTransformerV2, VideoSwinTransformerV2
 from tests.models.oracles import ARCH, randomize, relative_error
 
@@ -32,6 +32,15 @@ def test_every_position_bias_becomes_a_constant(position_bias: str) -> None:
     stand_in, x = traceable(model), torch.randn(1, 3, 72, 60)
     assert not [name for name, _ in stand_in.named_parameters() if "cpb_mlp" in name]
     assert relative_error(stand_in(x), list(model(x))) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("size", "shifted", "masked"),
+    [((8, 12), False, False), ((8, 12), True, True), ((8, 11), False, True), ((3, 12), False, False)],
+)
+def test_windows_that_are_whole_need_no_mask(size: tuple[int, int], shifted: bool, masked: bool) -> None:
+    windows = _windows(size, (4, 4), shifted=shifted, zeros=False, device=torch.device("cpu"))
+    assert windows.source is not None and (windows.mask is not None) == masked
 
 
 @torch.no_grad()
