@@ -31,6 +31,7 @@ SLOW = {
     *("demo/test_motion_clips.py", "demo/test_segmentation.py", "demo/test_video.py"),
     "doctor/test_main.py",
     *("engine/hooks/test_amplitude_hook.py", "engine/hooks/test_nonfinite_hook.py"),
+    "docs/test_commands.py",
     *("engine/runner/test_launch.py", "engine/runner/test_resumable.py", "engine/runner/test_resumed_settings.py"),
     *("engine/runner/test_run_record.py", "engine/strategies/test_fully_sharded.py"),
     "export/test_exporting.py",

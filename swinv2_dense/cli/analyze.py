@@ -15,7 +15,7 @@ from swinv2_dense.cli.parser import Parser
 from swinv2_dense.cli.progress import bars
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import read_text, shown
+from swinv2_dense.files import shown
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -43,6 +43,7 @@ def _analyze(args: argparse.Namespace) -> None:
 
     from swinv2_dense.analysis import count, report, truths
     from swinv2_dense.inference.predictor import Predictor
+    from swinv2_dense.inference.run_folders import find_checkpoint
 
     if args.worst < 0:
         raise UserError(f"--worst {args.worst}: give a number from 0 on")
@@ -83,22 +84,6 @@ def _analyze(args: argparse.Namespace) -> None:
     _show(table)
     parts = f"the table, the confusion matrix, {'curves, ' if scalars else ''}and the {len(written)} worst"
     print(f"{shown(checkpoint)} on {len(everything)} of its validation data: {shown(out)} has {parts}")
-
-
-def find_checkpoint(run: Path) -> Path:
-    """The best checkpoint of a run, else its latest.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not run.is_dir():
-        raise UserError(f"{shown(run)} is no folder: give the work dir of a training")
-    if best := sorted(run.glob("best_*.pth"), key=lambda path: path.stat().st_mtime):
-        return best[-1]
-    pointer = run / "last_checkpoint"
-    if pointer.is_file() and (path := run / Path(read_text(pointer).strip()).name).is_file():
-        return path
-    raise UserError(f"{shown(run)} holds no checkpoint of a training: name one by --checkpoint")
 
 
 def _show(table: Sequence[dict[str, object]]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     examples = ("iter_360.pth street.jpg", "iter_360.pth street.jpg --class person --stage 2 --token 10 12")
     parser = Parser("explain", __doc__, examples)
-    add_model(parser, "a run's .pth; weights alone need --config")
+    add_model(parser, "a run's .pth, or its folder for the best one; weights alone need --config")
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="image, folder or pattern; for video recognisers clips"
     )

@@ -32,7 +32,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "weights.pth street.jpg --config coco/htc_swinv2_t",
     )
     parser = Parser("predict", __doc__, examples)
-    add_model(parser, "a run's .pth, or its .onnx or .pt2; weights alone need --config")
+    add_model(parser, "a run's .pth, or its folder for the best one; its .onnx or .pt2; weights alone need --config")
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, folder, pattern, video, camera number, -")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/predict"), help="folder (default: %(default)s)")
     parser.add_argument("--score", type=float, default=0.3, help="lowest score of a detection (default: %(default)s)")

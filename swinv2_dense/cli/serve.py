@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     examples = ("work_dirs/demo/htc/iter_360.pth", "weights.pth --config coco/htc_swinv2_t --score 0.5 --port 8000")
     parser = Parser("serve", __doc__, examples)
-    add_model(parser, "a run's .pth; weights alone need --config")
+    add_model(parser, "a run's .pth, or its folder for the best one; weights alone need --config")
     parser.add_argument("--score", type=float, default=0.3, help="lowest score at first (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0: for everybody (default: %(default)s)")
     parser.add_argument("--port", type=int, default=7860, help="0: any free one (default: %(default)s)")

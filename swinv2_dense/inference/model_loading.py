@@ -111,8 +111,8 @@ def load_model(
     """The model of a run's checkpoint, with all that prediction needs.
 
     Args:
-        checkpoint: a ``.pth`` that training saved, which holds its config; weights alone with ``config``; or a model
-            of :func:`get_model`.
+        checkpoint: a ``.pth`` that training saved, which holds its config, or the work dir, for its best one; weights
+            alone with ``config``; or a model of :func:`get_model`.
         config: name or path of a config, or a config; in the place of the checkpoint's.
         window: tokens, in the place of the config's window.
         tta: by the config's ``tta_model`` and ``tta_pipeline``; an image and its mirror image where it has none.
@@ -125,8 +125,9 @@ def load_model(
     if isinstance(checkpoint, nn.Module):
         return _of_model(checkpoint)
     from swinv2_dense.checkpoint import check_complete, load_pretrained, read_meta
+    from swinv2_dense.inference.run_folders import checkpoint_of
 
-    source = os.fspath(checkpoint)
+    source = checkpoint_of(checkpoint)
     meta = read_meta(source)
     cfg = _read_config(config) if config is not None else _stored_config(meta, source)
     scope = _import_library(cfg)
