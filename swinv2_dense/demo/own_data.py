@@ -42,11 +42,11 @@ def draw_own_data(
     if kind == "clips":
         write_mp4(new, draw_clip(rng, "growing", 16, 64))
     elif kind == "classes":
-        put_image(new, draw_close_up(rng, 96)[0])
+        put_image(new, draw_close_up(np.random.default_rng([seed, 5]), 240)[0])
     elif kind == "maps":
         put_image(new, draw_landscape(rng, (210, 320)).image)
     else:
-        put_image(new, draw_scene(rng, (240, 320), 12).image)
+        put_image(new, draw_scene(rng, (240, 320), 6).image)
     return root, new
 
 
