@@ -25,6 +25,7 @@ from rich.table import Table
 
 from swinv2_dense.cli.parser import Parser
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import make_out, write_figure, write_text
 from swinv2_dense.measure.benchmark import DEFAULT, Case, cases, floor, matrix_rate, measure, profile, relative_error
 from swinv2_dense.suggestions import did_you_mean
 
@@ -124,7 +125,7 @@ def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
     axes[0].invert_yaxis()
     axes[1].legend()
     figure.suptitle("dashed: the floor of a plain matrix product")
-    figure.savefig(path, dpi=110)
+    write_figure(path, figure, 110)
 
 
 def machine(device: str) -> str:
@@ -174,13 +175,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for case in chosen:
             profile(case, args.device)
         return
+    make_out(args.out)  # minutes of measurements are not to be lost
     console = Console()
     if not console.is_terminal:
         console.width = 160
     console.print(machine(args.device), markup=False)
     results = run_cases(chosen, args.rounds, args.runs, args.device, console)
     show(results, console)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "results.json").write_text(json.dumps({"machine": machine(args.device), "results": results}, indent=1))
+    write_text(args.out / "results.json", json.dumps({"machine": machine(args.device), "results": results}, indent=1))
     draw(results, args.out / "results.png")
     console.print(f"written: {args.out / 'results.json'}, {args.out / 'results.png'}", markup=False)
