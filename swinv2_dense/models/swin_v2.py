@@ -217,7 +217,9 @@ class SwinTransformerV2(BaseModule):
         for i, stage in enumerate(self._stages()):
             x = stage(x)
             if i in self.out_indices:
-                features.append(getattr(self, f"norm{i}")(x).movedim(-1, 1).contiguous())
+                feature = getattr(self, f"norm{i}")(x).movedim(-1, 1)
+                # On CPUs convolutions are faster, and RoIAlign too, on maps that lie channels last, as they do here.
+                features.append(feature if feature.device.type == "cpu" else feature.contiguous())
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return features[0] if self.returns_tensor else tuple(features)

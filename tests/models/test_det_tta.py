@@ -18,6 +18,7 @@ pytest.importorskip("mmdet", reason="needs the det extra")
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 
+import swinv2_dense.models.htc_roi_head  # noqa: F401  registers what the base config names
 from swinv2_dense.errors import UserError
 from swinv2_dense.models import det_tta
 from swinv2_dense.models.det_tta import DetMaskTTAModel
