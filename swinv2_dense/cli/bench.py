@@ -1,4 +1,5 @@
-"""Speed and memory of the SwinV2 backbones: ours beside those of timm, MMPretrain and Hugging Face, as installed.
+"""Speed and memory of SwinV2 backbones, detectors and segmentors: ours beside those of timm, MMPretrain and Hugging
+Face, as installed, eager, by torch.compile and by ONNX Runtime.
 
 Every measurement has a process of its own, so that peak memory is that model's alone, and the implementations take
 turns, so that none has the machine's better minutes. Prints a table of medians and of ratios to the fastest and the
@@ -26,13 +27,17 @@ from rich.table import Table
 from swinv2_dense.cli.parser import Parser
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import make_out, write_figure, write_text
-from swinv2_dense.measure.benchmark import DEFAULT, Case, cases, floor, matrix_rate, measure, profile, relative_error
+from swinv2_dense.measure.benchmark import Case, floor, matrix_rate, measure, profile
+from swinv2_dense.measure.benchmark_cases import DEFAULT, cases
 from swinv2_dense.suggestions import did_you_mean
 
-IMPLEMENTATIONS = ("ours", "timm", "mmpretrain", "huggingface", "mmaction", "onnx", "pt2", "timm-onnx")
+IMPLEMENTATIONS = (
+    *("ours", "timm", "timm-compiled", "timm-onnx", "mmpretrain", "huggingface", "huggingface-compiled", "mmaction"),
+    *("onnx", "pt2"),
+)
 
 
-def _in_a_process_of_its_own(*options: str) -> dict[str, float] | None:
+def _in_a_process_of_its_own(*options: str) -> dict[str, Any] | None:
     """Run this file as a worker; None where the peer is not installed or fails, with its last line printed."""
     command = [sys.executable, "-m", "swinv2_dense", "bench", "--worker", *options]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
@@ -40,7 +45,7 @@ def _in_a_process_of_its_own(*options: str) -> dict[str, float] | None:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         Console(stderr=True).print(f"  {' '.join(options[:2])} left out: {reason}", markup=False)
         return None
-    answer: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer
 
 
@@ -65,9 +70,9 @@ def run_cases(chosen: Sequence[Case], rounds: int, runs: int, device: str, conso
         for name, ones in found.items():
             m = measured[name] = {key: statistics.median(one[key] for one in ones) for key in ("seconds", "mib")}
             spread = f"{min(one['seconds'] for one in ones):.3f} to {max(one['seconds'] for one in ones):.3f}"
-            console.print(f"  {name:<12} {m['seconds']:8.3f} s ({spread}) {m['mib']:8.0f} MiB", markup=False)
+            console.print(f"  {name:<20} {m['seconds']:8.3f} s ({spread}) {m['mib']:8.0f} MiB", markup=False)
         error = None
-        if "timm" in measured and not case.train and case.dtype == "fp32" and device == "cpu":
+        if device == "cpu" and len(measured) > 1:
             error = (_in_a_process_of_its_own(case.name, "error", "0", device) or {}).get("error")
         results.append({**asdict(case), "measured": measured, "relative_error": error})
     for case, result in zip(chosen, results, strict=True):
@@ -159,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.worker:
         name, what, runs, device = args.worker
         case = known[name]
-        found = {"error": relative_error(case)} if what == "error" else measure(what, case, int(runs), device)
+        found = {"error": case.error()} if what == "error" else measure(what, case, int(runs), device)
         print(json.dumps(found))
         return
     if args.list:

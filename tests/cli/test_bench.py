@@ -13,7 +13,7 @@ from swinv2_dense.errors import UserError
 
 
 def _measured(*options: str) -> dict[str, float]:
-    case, what, *_ = options
+    _, what, *_ = options
     return {"error": 1e-6} if what == "error" else {"seconds": 1.0 if what == "ours" else 3.0, "mib": 10.0}
 
 
@@ -30,7 +30,7 @@ def test_writes_numbers_and_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_a_folder_that_cannot_be_made_ends_it_before_the_measurements(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="--out .*file/x cannot be made"):
+    with pytest.raises(UserError, match=r"--out .*file/x cannot be made"):
         bench.main(["inference-tiny-256-w8-fp32", "--out", str(tmp_path / "file" / "x")])
 
 
