@@ -44,7 +44,9 @@ def detector(model: Any) -> Exportable:
 
     outputs = ("boxes", "scores", "labels", *(("masks",) if made.with_masks else ()))
     notes = {"mask_threshold": model.test_cfg.rcnn.mask_thr_binary} if made.with_masks else {}
-    return Exportable("detection", made, reference, outputs, any_size=False, sizes=True, notes=notes, half=False)
+    return Exportable(
+        "detection", made, reference, outputs, any_size=False, sizes=True, notes=notes, half=False, opset=18
+    )
 
 
 def _dino(model: Any) -> Exportable:
@@ -68,6 +70,7 @@ def _dino(model: Any) -> Exportable:
         smallest=(side, side + 55),
         notes={"pads": False},
         half=False,
+        opset=18,
     )
 
 
@@ -83,7 +86,7 @@ def _mask2former(model: Any) -> Exportable:
 
     made = Function(traceable_deformable(model), queries).eval()
     outputs = ("class_logits", "mask_logits")
-    return Exportable("detection", made, lambda x: queries(model, x), outputs, any_size=True, half=False)
+    return Exportable("detection", made, lambda x: queries(model, x), outputs, any_size=True, half=False, opset=18)
 
 
 def _check(model: Any) -> None:

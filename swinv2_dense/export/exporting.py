@@ -252,7 +252,7 @@ def _write(program: torch.export.ExportedProgram, what: Exportable, path: Path, 
             dynamo=True,
             input_names=notes["inputs"],
             output_names=list(what.outputs),
-            opset_version=18,
+            opset_version=what.opset,
             custom_translation_table=onnx_translations() if what.task == "detection" else None,
         )
     assert onnx is not None

@@ -27,7 +27,8 @@ class Exportable:
     ``smallest``: of the images that it is checked with. ``as_predicted``: turns an output by name into what the model
     predicts, where that is not the output itself. ``given``: what the model predicts where it decides between equals,
     up to a tolerance, as the file's outputs do. ``half``: whether float16 will do; not where the model chooses between
-    near scores, or holds places in the image."""
+    near scores, or holds places in the image. ``opset``: of an ONNX file; from 20 on it knows GELU, and below that what
+    detectors and deformable attention are written in."""
 
     task: str
     module: nn.Module
@@ -41,6 +42,7 @@ class Exportable:
     as_predicted: Callable[[str, Tensor], Tensor] = lambda name, output: output
     given: Callable[[Tensor, Mapping[str, Tensor], float], tuple[Tensor, ...]] | None = None
     half: bool = True
+    opset: int = 20
 
 
 # What heads make of their logits; none: scores are the logits.
@@ -214,7 +216,9 @@ def _mask2former(model: Any) -> Exportable:
         return (torch.einsum("bqc,bqhw->bchw", classes[-1].softmax(-1)[..., :-1], masks),)
 
     made = Function(traceable_deformable(model), scores).eval()
-    return Exportable("segmentation", made, lambda x: _segmented(model, x), ("logits",), any_size=True, half=False)
+    return Exportable(
+        "segmentation", made, lambda x: _segmented(model, x), ("logits",), any_size=True, half=False, opset=18
+    )
 
 
 @torch.no_grad()

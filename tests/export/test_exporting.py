@@ -217,6 +217,8 @@ def test_a_classifier(tmp_path: Path) -> None:
     report = export(model, tmp_path / "classifier.onnx")
     assert report.error < 1e-4
     assert_standard(report.path)
+    kinds = [node.op_type for node in onnx.load(report.path).graph.node]
+    assert kinds.count("Gelu") == 3 and "LayerNormalization" in kinds and "Erf" not in kinds
     scores = load(report.path)(np.zeros((2, 3, 33, 47), np.float32))["scores"]
     np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-5)
 
