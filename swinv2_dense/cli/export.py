@@ -16,7 +16,7 @@ from swinv2_dense.cli.parser import Parser
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     examples = (
         "work_dirs/upernet_swinv2_t/iter_160000.pth --to onnx",
-        "work_dirs/htc_without_semantic_swinv2_t/epoch_36.pth --to onnx --size 1333 1333 --out htc.onnx",
+        "work_dirs/htc_without_semantic_swinv2_t/epoch_36.pth --to onnx --size 1344 1344 --out htc.onnx",
     )
     parser = Parser("export", __doc__, examples)
     parser.add_argument("checkpoint", metavar="CHECKPOINT")

@@ -54,10 +54,10 @@ class FileModel(nn.Module):
     def fits(self, found: list[int], size: list[int]) -> bool:
         return found == list(size)
 
-    def refusal(self, found: Any) -> str:
+    def refusal(self, found: Any, maker: str = "its pipeline") -> str:
         height, width = self.exported.metadata["size"]
         return (
-            f"its pipeline makes an image of {found[0]} x {found[1]} pixels, and {self.exported.source} takes "
+            f"{maker} makes an image of {found[0]} x {found[1]} pixels, and {self.exported.source} takes "
             f"{height} x {width}: export with --size {found[0]} {found[1]}, or with --dynamic for any size"
         )
 
@@ -106,14 +106,15 @@ class _Detector(FileModel):
     def fits(self, found: list[int], size: list[int]) -> bool:
         return found[0] <= size[0] and found[1] <= size[1] if self.pads else super().fits(found, size)
 
-    def refusal(self, found: Any) -> str:
+    def refusal(self, found: Any, maker: str = "its pipeline") -> str:
         if not self.pads:
-            return super().refusal(found)
-        height, width = self.exported.metadata["size"]
+            return super().refusal(found, maker)
+        size = self.exported.metadata["size"]
+        multiple = getattr(self.data_preprocessor, "pad_size_divisor", 1)  # what mmdet's own padding makes
+        both = " ".join(str(-(-max(a, b) // multiple) * multiple) for a, b in zip(found, size, strict=False))
         return (
-            f"its pipeline makes an image of {found[0]} x {found[1]} pixels, which does not fit into the {height} x "
-            f"{width} of {self.exported.source}: export with --size {max(found[0], height)} {max(found[1], width)}, "
-            "which takes both"
+            f"{maker} makes an image of {found[0]} x {found[1]} pixels, which does not fit into the {size[0]} x "
+            f"{size[1]} of {self.exported.source}: export with --size {both}, which takes both"
         )
 
     def padded(self, images: Tensor, samples: list[Any]) -> Tensor:
@@ -206,7 +207,13 @@ def _segmenter(exported: ExportedModel, cfg: Config) -> FileModel:
             self.whole = Whole(self)
 
         def problem(self, prepared: Any) -> str | None:
-            return None if cfg.model.test_cfg.get("mode") == "slide" else super().problem(prepared)
+            size, test_cfg = exported.metadata.get("size"), cfg.model.test_cfg
+            if test_cfg.get("mode") != "slide" or size is None:
+                return super().problem(prepared)
+            inputs = prepared["inputs"]
+            found = (inputs[0] if isinstance(inputs, (list, tuple)) else inputs).shape[-2:]
+            window = [min(pair) for pair in zip(test_cfg.crop_size, found, strict=True)]
+            return None if window == list(size) else self.refusal(window, "the config's sliding window")
 
         def results(self, images: Tensor, samples: list[Any]) -> list[Any]:
             return list(self.whole.predict(images, samples))

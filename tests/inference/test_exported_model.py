@@ -163,12 +163,12 @@ def test_files_that_do_not_predict(run_of: RunOf) -> None:
         (
             "detection",
             [32, 48],
-            "of 48 x 64 pixels, which does not fit into the 32 x 48 of model.onnx: export with --size 48 64",
+            "of 48 x 64 pixels, which does not fit into the 32 x 48 of model.onnx: export with --size 64 64",
         ),
         (
             "detection",
             [40, 90],
-            "does not fit into the 40 x 90 of model.onnx: export with --size 48 90, which takes both",
+            "does not fit into the 40 x 90 of model.onnx: export with --size 64 96, which takes both",
         ),
         ("segmentation", [64, 64], "an image of .* pixels, and model.onnx takes 64 x 64: export with --size"),
     ],
@@ -183,6 +183,26 @@ def test_images_of_another_size_are_named(
         predictor(image)
     skipped: list[Any] = []
     assert list(predictor.stream([image], skipped.append)) == [] and len(skipped) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "image", "problem"),
+    [
+        (None, (50, 70), None),
+        ([32, 40], (50, 70), None),
+        ([32, 32], (50, 70), "sliding window makes an image of 32 x 40 pixels, and model.onnx takes 32 x 32"),
+        ([32, 40], (20, 70), "makes an image of 20 x 40 pixels"),
+        ([20, 40], (20, 70), None),
+    ],
+)
+def test_windows_of_another_size_are_named(run_of: RunOf, size: Any, image: tuple[int, int], problem: Any) -> None:
+    import torch
+    from mmengine.config import Config
+
+    cfg = Config.fromfile(run_of("segmentation").config)
+    cfg.model.test_cfg = dict(mode="slide", crop_size=(32, 40), stride=(20, 20))
+    found = file_model(exported(task="segmentation", size=size), cfg).problem({"inputs": torch.zeros(3, *image)})
+    assert found is None if problem is None else problem in str(found)
 
 
 def config_text(run: Run) -> str:
