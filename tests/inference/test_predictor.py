@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from mmengine.registry import DefaultScope
@@ -16,6 +17,8 @@ from PIL import Image
 from swinv2_dense import Predictor, get_model, inference_model
 from swinv2_dense.errors import UserError
 from swinv2_dense.inference.results import Classification, Detections, Reconstruction, SegmentationMap
+from swinv2_dense.inference.sources import Item
+from swinv2_dense.inference.tiles import Tile
 from tests.inference.conftest import CLASSES, Run
 
 RunOf = Callable[[str], Run]
@@ -185,6 +188,34 @@ def test_tiles_of_a_detector(run_of: RunOf, image: np.ndarray) -> None:
     assert (np.diff(tiled.scores) <= 0).all()
     with pytest.raises(UserError, match="give 32 or more"):
         Predictor(checkpoint, tile=8, device="cpu")
+
+
+def test_objects_on_borders_of_tiles_are_found_once(run_of: RunOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that sees every rectangle, or the part of it that is in its tile, and in the whole image large ones."""
+    rectangles = [(10, 10, 30, 40), (56, 8, 76, 30), (50, 50, 80, 75), (90, 100, 130, 124), (0, 140, 30, 180)]
+    rectangles += [(190, 20, 240, 50), (140, 60, 230, 170), (100, 30, 112, 36), (116, 30, 128, 36)]
+    scene = np.zeros((180, 240, 3), np.uint8)
+    for number, (x1, y1, x2, y2) in enumerate(rectangles, start=1):
+        scene[y1:y2, x1:x2] = number
+
+    def seen(predictor: Predictor, item: Item, tiles: Sequence[Tile]) -> Iterator[Detections]:
+        for tile in tiles:
+            part = tile.of(scene)[..., 0]
+            numbers = [n for n in np.unique(part[part > 0]) if tile.right - tile.left < 200 or (part == n).sum() > 2000]
+            masks = np.array([part == n for n in numbers], bool).reshape(-1, *part.shape)
+            boxes = [cv2.boundingRect(mask.astype(np.uint8)) for mask in masks]
+            scores = np.array([1 - mask.sum() / 1e5 for mask in masks], np.float32)  # parts are the surer ones
+            corners = np.array([(x, y, x + w, y + h) for x, y, w, h in boxes], np.float32).reshape(-1, 4)
+            yield Detections(part, labels=np.zeros(len(masks), np.int64), scores=scores, boxes=corners, masks=masks)
+
+    monkeypatch.setattr(Predictor, "_parts", seen)
+    for tile, overlap in ((64, 0.5), (80, 0.5), (110, 0.3)):
+        found = Predictor(run_of("detection").checkpoint, tile=tile, overlap=overlap, device="cpu")(scene)
+        assert sorted(map(tuple, found.boxes.astype(int).tolist())) == sorted(rectangles)
+        assert found.masks.shape == (len(rectangles), 180, 240)
+        for (x1, y1, x2, y2), mask in zip(found.boxes.astype(int), found.masks, strict=True):
+            assert mask[y1:y2, x1:x2].all()
+            assert mask.sum() == (y2 - y1) * (x2 - x1)
 
 
 def test_tiles_of_a_segmenter(run_of: RunOf, image: np.ndarray) -> None:

@@ -149,6 +149,16 @@ def test_what_does_not_fit_the_config(tmp_path: Path) -> None:
         use_own_data(boxes, voc(tmp_path / "voc", {"a": "", "b": ""}), Choices())
 
 
+def tensorboard_scalars(work_dir: Path) -> dict[str, float]:
+    """The last value of every scalar in a run's event file."""
+    pytest.importorskip("tensorboard", reason="needs the tensorboard extra")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (file,) = work_dir.rglob("events.out.tfevents.*")
+    events = EventAccumulator(str(file)).Reload()
+    return {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}
+
+
 @pytest.mark.parametrize("name", ["coco/faster_rcnn_swinv2_t", "ade20k/upernet_swinv2_t"])
 @pytest.mark.slow
 def test_the_command_trains_and_its_config_trains_again(name: str, tmp_path: Path) -> None:
@@ -159,9 +169,13 @@ def test_the_command_trains_and_its_config_trains_again(name: str, tmp_path: Pat
     options = ["--image-size", "64", "--epochs", "1", "--batch", "2"]
     argv = [str(small(name, tmp_path)), "--data", str(data), "--work-dir", str(tmp_path / "w"), *options]
     if name.startswith("ade20k"):
-        argv += ["--cfg-options", "sync_bn=None"]
+        argv += ["--tensorboard", "--cfg-options", "sync_bn=None"]
     tool("train").main(argv)
     assert list((tmp_path / "w").glob("best_*.pth"))
+    if name.startswith("ade20k"):
+        written = tensorboard_scalars(tmp_path / "w")
+        assert {"loss", "lr", "mIoU", "aAcc"} <= set(written)
+        assert 0 <= written["mIoU"] <= 100
     again = [str(tmp_path / "w/own_data/config.py"), "--work-dir", str(tmp_path / "again"), "--fast-dev-run"]
     tool("train").main(again)
 
