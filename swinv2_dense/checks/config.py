@@ -27,7 +27,7 @@ from swinv2_dense.launcher import is_first_process, process_count, started_by_to
 from swinv2_dense.registry import MODELS
 from swinv2_dense.suggestions import did_you_mean
 
-__all__ = ["check", "check_checkpoint"]
+__all__ = ["check", "check_checkpoint", "check_processes"]
 
 _SCOPE = "swinv2_dense."
 
@@ -95,6 +95,16 @@ def _check_device(cfg: Config) -> None:
     gpu = torch.cuda.is_available()
     if str(cfg.get("device", "")).startswith("cuda") and not gpu:
         raise UserError("device='cuda', but torch sees no GPU: swinv2 doctor says why")
+    check_processes(cfg)
+
+
+def check_processes(cfg: Config) -> None:
+    """Check whether the processes of a launch can meet.
+
+    Raises:
+        UserError: they cannot.
+    """
+    gpu = torch.cuda.is_available()
     if cfg.get("launcher", "none") == "none":
         return
     if cfg.launcher == "pytorch" and not started_by_torchrun():

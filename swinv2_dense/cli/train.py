@@ -121,18 +121,18 @@ def _config(args: argparse.Namespace) -> Config:
         if given := sorted(name for name in options if getattr(args, name) is not None):
             raise UserError(f"--{given[0].replace('_', '-')} goes with --data: give both, or change the config")
         return cfg
-    if args.launcher != "none":
-        raise UserError(
-            "--data prepares the data in one process: run it once with --fast-dev-run, then launch the config.py that "
-            "it writes into WORK_DIR/own_data"
-        )
+    from swinv2_dense.engine.runner import launch
     from swinv2_dense.own_data import Choices, use_own_data
 
-    with bars() as progress:
-        choices = {name: getattr(args, name) for name in options - {"split_seed"}}
-        cfg, said = use_own_data(cfg, args.data, Choices(**choices, seed=args.split_seed or 0), progress)
-    print(*said, sep="\n")
-    return cfg
+    choices = {name: getattr(args, name) for name in options - {"split_seed"}}
+
+    def prepare() -> Config:
+        with bars() as progress:
+            prepared, said = use_own_data(cfg, args.data, Choices(**choices, seed=args.split_seed or 0), progress)
+        print(*said, sep="\n", flush=True)
+        return prepared
+
+    return launch.once(cfg, prepare)
 
 
 def _warn_of_memory(cfg: Config) -> None:

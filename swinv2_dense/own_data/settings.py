@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_text
+from swinv2_dense.launcher import process_count
 from swinv2_dense.own_data.formats import read
 from swinv2_dense.own_data.heads import set_classes
 from swinv2_dense.own_data.layout import replace_dataset, write_dataset
@@ -33,8 +34,8 @@ _MEASURED = 200  # images whose size is looked at
 class Choices:
     """What a user may choose; None: by the rules of :mod:`~swinv2_dense.own_data.sizes` and ``schedule``.
 
-    ``batch``: 0 for the largest that fits the memory. ``images``: the folder of a COCO file's images. ``ignore``:
-    values of index maps that are not trained on. ``seed``: of the split.
+    ``batch``: of each process; 0 for the largest that fits the memory. ``images``: the folder of a COCO file's images.
+    ``ignore``: values of index maps that are not trained on. ``seed``: of the split.
     """
 
     image_size: int | None = None
@@ -71,17 +72,18 @@ def use_own_data(cfg: Config, data: Path, choices: Choices, progress: Progress =
     _set_datasets(cfg, found, scope, folder)
     said = [f"{found.format}: {_counts(found)}; {len(found.classes)} classes: {_names(found.classes)}", *found.notes]
     said.append(_set_size(cfg, found, choices.image_size, scope))
-    samples = _trained_on(cfg, found)
+    samples, processes = _trained_on(cfg, found), process_count(str(cfg.get("launcher")))
     if choices.batch is None:
-        batch = min(cfg.train_dataloader.batch_size, len(samples))
+        batch = max(1, min(cfg.train_dataloader.batch_size, len(samples) // processes))
     elif choices.batch == 0:
         # UperNet pools to one value a channel, which batch norm takes of two images or more
-        batch = largest_batch(cfg, least=2 if scope == "mmseg" else 1, most=max(1, len(samples) // 4))
+        batch = largest_batch(cfg, least=2 if scope == "mmseg" else 1, most=max(1, len(samples) // 4 // processes))
     else:
         batch = choices.batch
-    epochs = choices.epochs if choices.epochs is not None else default_epochs(cfg, len(samples), batch)
-    set_schedule(cfg, len(samples), batch, epochs)
-    said.append(f"{epochs} epochs in batches of {batch}, learning rate {cfg.optim_wrapper.optimizer.lr:.3g}")
+    epochs = choices.epochs if choices.epochs is not None else default_epochs(cfg, len(samples), batch * processes)
+    set_schedule(cfg, len(samples), batch, epochs, processes)
+    several = f" in each of {processes} processes" if processes > 1 else ""
+    said.append(f"{epochs} epochs in batches of {batch}{several}, learning rate {cfg.optim_wrapper.optimizer.lr:.3g}")
     path = folder / "config.py"
     write_text(path, cfg.pretty_text)
     said.append(f"the whole config is {path}: it trains the same without --data")

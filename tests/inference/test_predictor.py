@@ -191,7 +191,7 @@ def test_tiles_of_a_detector(run_of: RunOf, image: np.ndarray) -> None:
 
 
 def test_objects_on_borders_of_tiles_are_found_once(run_of: RunOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A detector that sees every rectangle, or the part of it that is in its tile, and in the whole image large ones."""
+    """By a detector that sees every rectangle, or the part of it in its tile, and in the whole image large ones."""
     rectangles = [(10, 10, 30, 40), (56, 8, 76, 30), (50, 50, 80, 75), (90, 100, 130, 124), (0, 140, 30, 180)]
     rectangles += [(190, 20, 240, 50), (140, 60, 230, 170), (100, 30, 112, 36), (116, 30, 128, 36)]
     scene = np.zeros((180, 240, 3), np.uint8)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
+from swinv2_dense.cli import common as cli
 from swinv2_dense.errors import UserError
 from swinv2_dense.own_data import Choices, use_own_data
 from tests.own_data.makers import class_folders, coco, maps, voc, voc_object, yolo
@@ -180,11 +186,60 @@ def test_the_command_trains_and_its_config_trains_again(name: str, tmp_path: Pat
     tool("train").main(again)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="forks processes")
+def test_several_processes_train_on_what_the_first_one_prepared(tmp_path: Path) -> None:
+    data = yolo(tmp_path / "data", dict.fromkeys("abcdefghij", BOXES))
+    config = small("coco/faster_rcnn_swinv2_t", tmp_path)
+    options = ["--data", str(data), "--work-dir", str(tmp_path / "w"), "--image-size", "64", "--epochs", "1"]
+    options += ["--batch", "2", "--launcher", "pytorch", "--cfg-options", "env_cfg.dist_cfg.backend=gloo"]
+
+    argv = [str(config), *options]
+    first, second = together(argv, tmp_path / "log")
+    assert (first.exitcode, second.exitcode) == (0, 0), (tmp_path / "log_0").read_text()[-3000:]
+    said = [(tmp_path / f"log_{rank}").read_text() for rank in range(2)]
+    assert ["8 images to train on, 2 to validate" in text for text in said] == [True, False]
+    assert "1 epochs in batches of 2 in each of 2 processes" in said[0]
+    assert "Epoch(train) [1][2/2]" in said[0]  # 8 images in batches of 2, shared by two
+    assert list((tmp_path / "w").glob("best_*.pth"))
+    (data.parent / "labels/train/a.txt").write_text("7 0.5 0.5 0.5 0.5\n")
+    together(argv, tmp_path / "log")
+    for rank in range(2):  # none waits for ever
+        line = (tmp_path / f"log_{rank}").read_text().splitlines()[-1]
+        assert line.startswith("error: ") and "a.txt" in line
+
+
+def together(argv: list[str], log: Path) -> list[Any]:
+    """``swinv2 train`` in two processes, as torchrun starts them; their output goes to LOG_0 and LOG_1."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def train(rank: int) -> None:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1")
+        os.environ.update(MASTER_PORT=str(port))
+        os.dup2(os.open(f"{log}_{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+        os.dup2(1, 2)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+        status = cli.run(lambda: tool("train").main(argv))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    context = multiprocessing.get_context("fork")  # what is imported is shared
+    processes = [context.Process(target=train, args=(rank,)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(240)
+    return processes
+
+
 def test_options_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = str(small("coco/faster_rcnn_swinv2_t", tmp_path))
     assert "--epochs goes with --data" in mistake("train", [config, "--epochs", "2"], capsys)
     several = [config, "--data", str(tmp_path), "--launcher", "pytorch"]
-    assert "in one process" in mistake("train", several, capsys)
+    assert "expects torchrun" in mistake("train", several, capsys)
     with pytest.raises(SystemExit):
         tool("train").main([config, "--batch", "many"])
     assert "neither a number from 1 on nor auto" in capsys.readouterr().err

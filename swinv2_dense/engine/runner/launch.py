@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import METRICS
 
@@ -18,16 +19,18 @@ from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.dataset import semantic_leaf
 from swinv2_dense.checks.types import check_types
 from swinv2_dense.engine.runner import fast_dev_run as fast
-from swinv2_dense.engine.runner.dense_runner import DenseRunner
+from swinv2_dense.engine.runner.dense_runner import DenseRunner, join_on_cpu
 from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
 from swinv2_dense.engine.strategies.choice import runner_for
 from swinv2_dense.errors import UserError
 from swinv2_dense.extras import missing
 from swinv2_dense.files import writing
 from swinv2_dense.inference.augmentation import augmentation
+from swinv2_dense.launcher import process_count
 
 __all__ = [
     "evaluate",
+    "once",
     "only_format",
     "resume",
     "scale_lr",
@@ -39,6 +42,8 @@ __all__ = [
     "use_tta",
 ]
 
+
+_T = TypeVar("_T")
 
 # What writes the predictions, by the config's default_scope, where mmengine's own will not do.
 _DUMPS = {"mmdet": "DumpDetResults", "mmseg": "swinv2_dense.DumpClassMaps"}
@@ -118,6 +123,31 @@ def _fit_loaders(cfg: Config) -> None:
         if isinstance(loader, dict) and not loader.get("num_workers"):
             loader.pop("persistent_workers", None)
             loader.pop("prefetch_factor", None)
+
+
+def once(cfg: Config, work: Callable[[], _T]) -> _T:
+    """What ``work`` returns, done by the first process of a launch; the others wait for it.
+
+    Raises:
+        UserError: ``work`` does, or the processes cannot meet; in every process.
+    """
+    preflight.check_processes(cfg)
+    if process_count(cfg.launcher) == 1:
+        return work()
+    join_on_cpu(cfg.launcher, cfg.env_cfg.dist_cfg)
+    if not is_distributed():
+        init_dist(cfg.launcher, **cfg.env_cfg.dist_cfg)
+    answer: list[Any] = [None]
+    if is_main_process():
+        try:
+            answer = [work()]
+        except UserError as error:
+            answer = [error]
+    broadcast_object_list(answer)
+    if isinstance(answer[0], UserError):
+        raise answer[0]
+    result: _T = answer[0]
+    return result
 
 
 def use_amp(cfg: Config) -> None:
