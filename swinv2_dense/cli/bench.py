@@ -71,12 +71,12 @@ def run_cases(chosen: Sequence[Case], rounds: int, runs: int, device: str, conso
             m = measured[name] = {key: statistics.median(one[key] for one in ones) for key in ("seconds", "mib")}
             spread = f"{min(one['seconds'] for one in ones):.3f} to {max(one['seconds'] for one in ones):.3f}"
             console.print(f"  {name:<20} {m['seconds']:8.3f} s ({spread}) {m['mib']:8.0f} MiB", markup=False)
-        error = None
-        if device == "cpu" and len(measured) > 1:
-            error = (_in_a_process_of_its_own(case.name, "error", "0", device) or {}).get("error")
-        results.append({**asdict(case), "measured": measured, "relative_error": error})
+        checks = _in_a_process_of_its_own(case.name, "checks", "0", device) or {"error": None, "flops": 0}
+        results.append(
+            {**asdict(case), "measured": measured, "relative_error": checks["error"], "flops": checks["flops"]}
+        )
     for case, result in zip(chosen, results, strict=True):
-        result["floor"] = floor(case, rates[case.dtype])
+        result["floor"] = floor(result["flops"], rates[case.dtype], train=case.train)
     return results
 
 
@@ -164,8 +164,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.worker:
         name, what, runs, device = args.worker
         case = known[name]
-        found = {"error": case.error()} if what == "error" else measure(what, case, int(runs), device)
-        print(json.dumps(found))
+        if what == "checks":
+            print(json.dumps({"error": case.error() if device == "cpu" else None, "flops": case.flops()}))
+        else:
+            print(json.dumps(measure(what, case, int(runs), device)))
         return
     if args.list:
         print("\n".join(known))

@@ -52,7 +52,7 @@ def library() -> ctypes.CDLL | None:
         reason = str(error).strip().splitlines() or ["it says nothing"]
         warnings.warn(
             f"swinv2_dense: attention on the CPU falls back to torch's, several times slower in training, and so do "
-            f"linear layers, and soft-NMS to NumPy: {reason[-1]}",
+            f"linear layers, convolutions and RoIAlign, and soft-NMS to NumPy: {reason[-1]}",
             RuntimeWarning,
             stacklevel=2,
         )

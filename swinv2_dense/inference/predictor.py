@@ -167,10 +167,13 @@ class Predictor:
         from mmengine.dataset import pseudo_collate
         from mmengine.registry import DefaultScope
 
+        from swinv2_dense.cpu.convolution import fast_convolutions
+
         model: Any = self.loaded.model
         with (
             turn(),
             torch.inference_mode(),
+            fast_convolutions(model),
             DefaultScope.overwrite_default_scope(self.loaded.scope),
         ):
             if self.task == "simmim":

@@ -108,9 +108,9 @@ def matrix_rate(device: str, dtype: str) -> float:
     return 2 * n**3 / best
 
 
-def floor(case: Case, rate: float) -> float:
-    """Seconds that the case's matrix products take at ``rate``; gradients of both factors cost twice the forward."""
-    return case.flops() * (3 if case.train else 1) / rate
+def floor(flops: int, rate: float, *, train: bool) -> float:
+    """Seconds that ``flops`` of matrix products take at ``rate``; gradients of both factors cost twice the forward."""
+    return flops * (3 if train else 1) / rate
 
 
 def profile(case: Case, device: str) -> None:

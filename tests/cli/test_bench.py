@@ -14,7 +14,9 @@ from swinv2_dense.errors import UserError
 
 def _measured(*options: str) -> dict[str, float]:
     _, what, *_ = options
-    return {"error": 1e-6} if what == "error" else {"seconds": 1.0 if what == "ours" else 3.0, "mib": 10.0}
+    return (
+        {"error": 1e-6, "flops": 1e9} if what == "checks" else {"seconds": 1.0 if what == "ours" else 3.0, "mib": 10.0}
+    )
 
 
 def test_writes_numbers_and_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:

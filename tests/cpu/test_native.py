@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 
-from swinv2_dense.cpu import native
+from swinv2_dense.cpu import convolution, native, roi_align
 from swinv2_dense.cpu.attention import cpu_attention
 from swinv2_dense.cpu.linear import linear
 from swinv2_dense.layers import WindowAttention, cosine_attention_plain, window_grid
@@ -88,6 +89,18 @@ def test_shorter_vectors_give_the_same(march: str, cache: Path, monkeypatch: pyt
     with torch.no_grad():
         out = linear(x, weight, norm=norm, residual=residual)
     torch.testing.assert_close(out, norm(F.linear(x, weight)) + residual, rtol=1e-5, atol=1e-5)
+    maps, filters = torch.randn(1, 64, 33, 35), torch.randn(80, 64, 3, 3) / 24
+    assert convolution.kernel_takes(maps, filters, None)
+    expected = F.conv2d(maps, filters, padding=1)
+    torch.testing.assert_close(convolution.convolution(maps, filters), expected, rtol=0, atol=5e-5)
+    rois, out = torch.tensor([[0, 3.0, 4.0, 60.0, 90.0], [0, 8.0, 9.0, 13.0, 12.0]]), torch.empty(2, 64, 7, 5)
+    roi_align.roi_align(maps, rois, (7, 5), 0.25, 0, True, out)
+    expected = torchvision.ops.roi_align(maps, rois, (7, 5), 0.25, aligned=True)
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+    maps.requires_grad_()
+    (expected,) = torch.autograd.grad(torchvision.ops.roi_align(maps, rois, (7, 5), 0.25, aligned=True), maps, out)
+    found = roi_align.roi_align_backward(out, rois, tuple(maps.shape), 0.25, 0, True)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("compiler", ["", " ", '"g++', "no-such-compiler", "false"])

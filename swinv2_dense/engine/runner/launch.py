@@ -18,6 +18,7 @@ from swinv2_dense.checkpoint import read
 from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.dataset import semantic_leaf
 from swinv2_dense.checks.types import check_types
+from swinv2_dense.cpu.convolution import fast_convolutions
 from swinv2_dense.engine.runner import fast_dev_run as fast
 from swinv2_dense.engine.runner.dense_runner import DenseRunner, join_on_cpu
 from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
@@ -96,12 +97,13 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     preflight.check(cfg, ("test",))
     _check_branch(cfg, checkpoint)
     runner = DenseRunner.from_cfg(cfg)
-    if out is None:
-        return runner.test()
-    dump = {"type": _DUMPS.get(cfg.default_scope, "DumpResults")}
-    with writing(out) if is_main_process() else nullcontext(out) as place:
-        runner.test_evaluator.metrics.append(METRICS.build({**dump, "out_file_path": str(place)}))
-        return runner.test()
+    with fast_convolutions(runner.model):
+        if out is None:
+            return runner.test()
+        dump = {"type": _DUMPS.get(cfg.default_scope, "DumpResults")}
+        with writing(out) if is_main_process() else nullcontext(out) as place:
+            runner.test_evaluator.metrics.append(METRICS.build({**dump, "out_file_path": str(place)}))
+            return runner.test()
 
 
 def _check_branch(cfg: Config, checkpoint: str) -> None:
