@@ -111,6 +111,16 @@ class _Window(argparse.Action):
         setattr(namespace, self.dest, values[0] if len(values) == 1 else values)
 
 
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """Add the precision that predictions are computed in."""
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="bfloat16: of the backbone, as in training with --amp; faster where the processor multiplies it faster",
+    )
+
+
 def add_model(parser: argparse.ArgumentParser, checkpoint: str) -> None:
     """Add what says which model predicts, and how: ``checkpoint``, whose help is given, config, window and device."""
     parser.add_argument("checkpoint", help=checkpoint)

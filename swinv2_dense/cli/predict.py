@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swinv2_dense.cli.parser import Parser, add_model
+from swinv2_dense.cli.parser import Parser, add_dtype, add_model
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
 
@@ -43,6 +43,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--tta", action="store_true", help="test-time augmentation, by the config's tta_model; else by mirror images"
     )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images predicted together (default: 1)")
+    add_dtype(parser)
     return parser.parse_args(argv)
 
 
@@ -70,6 +71,7 @@ def _predict(args: argparse.Namespace) -> int:
         batch=args.batch,
         tile=args.tile,
         overlap=args.overlap,
+        dtype=args.dtype,
     )
     failed: list[Item] = []
     start = time.perf_counter()

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from swinv2_dense.cli import common as cli
-from swinv2_dense.cli.parser import Parser, add_common_options, add_config
+from swinv2_dense.cli.parser import Parser, add_common_options, add_config, add_dtype
 from swinv2_dense.compat.quiet import quiet_libraries
 
 
@@ -32,6 +32,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="test-time augmentation, by the config's tta_model; by mirror images where it has none",
     )
+    add_dtype(parser)
     add_common_options(parser)
     return parser.parse_args(argv)
 
@@ -51,4 +52,4 @@ def _test(args: argparse.Namespace) -> None:
         launch.only_format(cfg, args.format_only)
     if args.tta:
         launch.use_tta(cfg)
-    launch.evaluate(cfg, args.checkpoint, out=args.out)
+    launch.evaluate(cfg, args.checkpoint, out=args.out, dtype=args.dtype)

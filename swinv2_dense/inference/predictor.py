@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Predictor", "inference_model"]
 
+DTYPES = ("float32", "bfloat16")
 _MULTIPLE = ("detection", "segmentation")  # tasks that tiles make sense for
 
 
@@ -45,6 +47,7 @@ class Predictor:
         batch: images predicted together. Only images that the pipeline makes equally large are.
         tile: pixels; larger images are predicted in tiles of this side, and whole as well for detection.
         overlap: share of a tile's side that neighbours have in common.
+        dtype: ``float32``, or ``bfloat16`` to have the backbone compute in it, as in training with ``--amp``.
 
     Raises:
         UserError: no such file, no config known, or an option that does not fit the model.
@@ -63,14 +66,19 @@ class Predictor:
         batch: int = 1,
         tile: int | None = None,
         overlap: float = 0.2,
+        dtype: str = "float32",
     ) -> None:
         if batch < 1:
             raise UserError(f"batch {batch}: give a number of images from 1 on")
+        if dtype not in DTYPES:
+            raise UserError(f"dtype {dtype!r}: one of {', '.join(DTYPES)}")
         if isinstance(checkpoint, (str, os.PathLike)) and is_exported(checkpoint):
+            if dtype != DTYPES[0]:
+                raise UserError(f"dtype {dtype}: {checkpoint} computes as it was exported; predict with the checkpoint")
             self.loaded: LoadedModel = load_exported(checkpoint, config, device=device, window=window, tta=tta)
         else:
             self.loaded = load_model(checkpoint, config, device=device, window=window, tta=tta)
-        self.task = self.loaded.task
+        self.task, self.dtype = self.loaded.task, dtype
         self.score, self.batch, self.tile, self.overlap = score, batch, tile, overlap
         self.keep = self._class_indices(classes)
         if tile is not None:
@@ -174,11 +182,21 @@ class Predictor:
             turn(),
             torch.inference_mode(),
             fast_convolutions(model),
+            self._in_dtype(model),
             DefaultScope.overwrite_default_scope(self.loaded.scope),
         ):
             if self.task == "simmim":
                 return _reconstructed(model, prepared)
             return list(model.test_step(pseudo_collate(list(prepared))))
+
+    def _in_dtype(self, model: nn.Module) -> AbstractContextManager[None]:
+        if self.dtype == DTYPES[0]:
+            return nullcontext()
+        import torch
+
+        from swinv2_dense.engine.optimizers.amp import backbone_in
+
+        return backbone_in(model, getattr(torch, self.dtype))
 
     def _result(self, item: Item, output: Any, prepared: Any) -> Result:
         about = self._about(item)

@@ -36,6 +36,13 @@ def test_train_then_test_then_resume(config: Path, tmp_path: Path, capsys: pytes
     assert [len(prediction["pred_instances"]["scores"]) for prediction in predictions] == [5, 5]
     assert len(list(pictures.glob("*.jpg"))) == 2
     assert not list(tmp_path.glob("*.part.pkl"))
+    tool("test").main([str(config), str(checkpoint), *options[:2], "--out", str(out), "--dtype", "bfloat16"])
+    scores, half = (
+        torch.cat([prediction["pred_instances"]["scores"] for prediction in found])
+        for found in (predictions, pickle.loads(out.read_bytes()))
+    )
+    assert not torch.equal(scores, half)
+    torch.testing.assert_close(scores, half, rtol=0, atol=0.02)
 
     longer = ["--cfg-options", "train_cfg.max_epochs=2"]
     tool("train").main([str(config), "--work-dir", str(work), "--resume", *longer])

@@ -134,6 +134,7 @@ def exported(**metadata: Any) -> ExportedModel:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"dtype": "bfloat16"}, "dtype bfloat16: .*model.onnx computes as it was exported"),
         ({"tta": True}, "--tta: .*model.onnx is one graph"),
         ({"window": 12}, r"--window: the window is a constant of .*model.onnx \(\[\[4, 4\]\]\)"),
         ({"device": "cuda:0"}, "--device cuda:0: .* leave the device out"),

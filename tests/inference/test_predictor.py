@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.registry import DefaultScope
 from PIL import Image
 
@@ -299,3 +300,23 @@ def test_unreadable_ones_may_be_skipped(run_of: RunOf, folder: Path) -> None:
     failed: list[Any] = []
     assert len(list(predictor.stream(folder, failed.append))) == 3
     assert [Path(item.path).name for item in failed] == ["broken.png"]
+
+
+@pytest.mark.parametrize("task", ["detection", "segmentation", "classification", "video"])
+def test_a_backbone_in_bfloat16(task: str, run_of: RunOf, image: np.ndarray, video: Path) -> None:
+    source: Any = str(video) if task == "video" else image
+    predictor = Predictor(run_of(task).checkpoint, score=0.0, device="cpu", dtype="bfloat16")
+    backbone, seen = predictor.loaded.model.backbone, []
+    linear = next(module for name, module in backbone.named_modules() if name.endswith("fc1"))
+    linear.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    found = predictor(source)
+    assert set(seen) == {torch.bfloat16}
+    expected = Predictor(run_of(task).checkpoint, score=0.0, device="cpu")(source)
+    np.testing.assert_allclose(np.sort(found.scores), np.sort(expected.scores), atol=0.02)
+    predictor.dtype = "float32"  # nothing of it is left
+    np.testing.assert_allclose(predictor(source).scores, expected.scores, atol=1e-5)
+
+
+def test_a_dtype_that_is_none(run_of: RunOf) -> None:
+    with pytest.raises(UserError, match="dtype 'int8': one of float32, bfloat16"):
+        Predictor(run_of("classification").checkpoint, dtype="int8")

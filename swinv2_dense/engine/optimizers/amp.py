@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from swinv2_dense.errors import UserError
 from swinv2_dense.registry import OPTIM_WRAPPERS
 
-__all__ = ["BackboneAmpOptimWrapper", "autocast_backbone", "float_type"]
+__all__ = ["BackboneAmpOptimWrapper", "autocast_backbone", "backbone_in", "float_type"]
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -28,13 +28,8 @@ class BackboneAmpOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        hooks, entered = autocast_backbone(getattr(model, "module", model), torch.bfloat16)
-        try:
-            with super().optim_context(model), entered:
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with super().optim_context(model), backbone_in(model, torch.bfloat16):
+            yield
 
 
 def autocast_backbone(model: nn.Module, dtype: torch.dtype) -> tuple[list[RemovableHandle], ExitStack]:
@@ -53,6 +48,20 @@ def autocast_backbone(model: nn.Module, dtype: torch.dtype) -> tuple[list[Remova
         return type(outputs)(feature.float() for feature in outputs)
 
     return [backbone.register_forward_pre_hook(enter), backbone.register_forward_hook(leave)], entered
+
+
+@contextmanager
+def backbone_in(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
+    """In this context ``model.backbone`` computes in ``dtype`` and gives float32; of a wrapper, its module's."""
+    while not hasattr(model, "backbone"):
+        model = model.get_submodule("module")
+    hooks, entered = autocast_backbone(model, dtype)
+    try:
+        with entered:
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def float_type(name: str | None) -> torch.dtype | None:

@@ -19,6 +19,7 @@ from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.dataset import semantic_leaf
 from swinv2_dense.checks.types import check_types
 from swinv2_dense.cpu.convolution import fast_convolutions
+from swinv2_dense.engine.optimizers.amp import backbone_in
 from swinv2_dense.engine.runner import fast_dev_run as fast
 from swinv2_dense.engine.runner.dense_runner import DenseRunner, join_on_cpu
 from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
@@ -79,11 +80,12 @@ def train(
     return runner
 
 
-def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, float]:
+def evaluate(cfg: Config, checkpoint: str, out: str | None = None, dtype: str = "float32") -> dict[str, float]:
     """Evaluate ``checkpoint`` on the config's test data; returns the metrics.
 
     Args:
         out: a ``.pkl`` file for all predictions.
+        dtype: ``bfloat16`` to have the backbone compute in it.
 
     Raises:
         UserError: as in training, or weights that are not this model's.
@@ -97,7 +99,8 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None) -> dict[str, 
     preflight.check(cfg, ("test",))
     _check_branch(cfg, checkpoint)
     runner = DenseRunner.from_cfg(cfg)
-    with fast_convolutions(runner.model):
+    model = getattr(runner.model, "module", runner.model)  # of a wrapper: distributed, or test-time augmentation
+    with fast_convolutions(model), nullcontext() if dtype == "float32" else backbone_in(model, getattr(torch, dtype)):
         if out is None:
             return runner.test()
         dump = {"type": _DUMPS.get(cfg.default_scope, "DumpResults")}
