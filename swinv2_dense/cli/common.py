@@ -47,6 +47,11 @@ _KNOWN_MISTAKES = (
         "batch norm after pooling needs two images or more: raise train_dataloader.batch_size",
     ),
     (
+        r"stack expects each tensor to be equal size, but got (?P<one>\[.+?\]) at entry 0 and (?P<other>\[.+?\])",
+        "the images of a batch have different sizes ({one} and {other}, channels first): end the resizing in the "
+        "pipeline with a crop of one size, or take batches of one",
+    ),
+    (
         r"(?P<cls>[\w.]+) is not in the (?P<registry>\S+) registry",
         "type={cls!r} is unknown ({registry} registry): correct its spelling, or name its module in custom_imports",
     ),

@@ -14,7 +14,8 @@ __all__ = ["checkpoint_of", "find_checkpoint"]
 def checkpoint_of(source: str | os.PathLike[str]) -> str:
     """``source`` itself, or where it is the work dir of a training, that one's best checkpoint, else its latest."""
     folder = Path(source)
-    is_run = folder.is_dir() and ((folder / "last_checkpoint").is_file() or any(folder.glob("best_*.pth")))
+    written = ("last_checkpoint", "run.json", "best_*.pth")  # by training; other folders are a publisher's
+    is_run = folder.is_dir() and any(any(folder.glob(name)) for name in written)
     return str(find_checkpoint(folder)) if is_run else os.fspath(source)
 
 
@@ -31,4 +32,4 @@ def find_checkpoint(run: Path) -> Path:
     pointer = run / "last_checkpoint"
     if pointer.is_file() and (path := run / Path(read_text(pointer).strip()).name).is_file():
         return path
-    raise UserError(f"{shown(run)} holds no checkpoint of a training: name one by --checkpoint")
+    raise UserError(f"{shown(run)} holds no checkpoint of a training: give the path of one")

@@ -36,6 +36,13 @@ def said(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int,
             "error: the evaluator has metric='foo', which is none of 'bbox', 'segm': correct val_evaluator or "
             "test_evaluator\n",
         ),
+        (
+            RuntimeError(
+                "stack expects each tensor to be equal size, but got [3, 51, 76] at entry 0 and [3, 51, 68] at entry 1"
+            ),
+            "error: the images of a batch have different sizes ([3, 51, 76] and [3, 51, 68], channels first): end the "
+            "resizing in the pipeline with a crop of one size, or take batches of one\n",
+        ),
         (UserError("key \x1b[31mred\x07"), "error: key \\x1b[31mred\\x07\n"),
     ],
 )

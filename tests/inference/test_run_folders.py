@@ -31,9 +31,10 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         assert checkpoint_of(source) == str(source)  # a folder may be a publisher's
     with pytest.raises(UserError, match="holds no checkpoint"):
         find_checkpoint(tmp_path)
-    (tmp_path / "last_checkpoint").write_text("gone.pth")
-    with pytest.raises(UserError, match="holds no checkpoint"):
-        checkpoint_of(tmp_path)
+    for name in ("run.json", "last_checkpoint"):  # of a training that ended before it saved, or whose file has gone
+        (tmp_path / name).write_text("gone.pth")
+        with pytest.raises(UserError, match="holds no checkpoint"):
+            checkpoint_of(tmp_path)
 
 
 def test_a_predictor_takes_it(run_of: Callable[[str], Run], image: np.ndarray, tmp_path: Path) -> None:
