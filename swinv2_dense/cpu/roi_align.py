@@ -59,14 +59,12 @@ def roi_align(
     )
 
 
-def roi_align_backward(
-    grad: Tensor, rois: Tensor, shape: tuple[int, ...], scale: float, samples: int, aligned: bool
-) -> Tensor:
-    """The gradient of the maps, of ``shape`` B x C x H x W and channels last, from that of the bins, N x C x rows x
+def roi_align_backward(grad: Tensor, rois: Tensor, out: Tensor, scale: float, samples: int, aligned: bool) -> None:
+    """Add the gradient of the maps to ``out``, B x C x H x W and channels last, from that of the bins, N x C x rows x
     columns. The other arguments are :func:`roi_align`'s."""
-    maps = torch.zeros(shape).contiguous(memory_format=torch.channels_last)
-    _run("roi_align_backward_float32", maps, rois, grad.contiguous(), tuple(grad.shape[2:]), scale, samples, aligned)
-    return maps
+    if not out.is_contiguous(memory_format=torch.channels_last):
+        raise ValueError("the gradient of the maps must lie channels last")
+    _run("roi_align_backward_float32", out, rois, grad.contiguous(), tuple(grad.shape[2:]), scale, samples, aligned)
 
 
 def _run(

@@ -86,6 +86,18 @@ def test_parts_of_tensors() -> None:
         by_kernel(part, rois, (7, 7), SCALE, 0, True, out)
 
 
+def test_a_gradient_that_is_not_zero_is_added_to() -> None:
+    maps, rois = torch.randn(2, 16, HEIGHT, WIDTH), boxes()
+    settings = (7, 7, SCALE, 0, MAXIMUM + 1, True)
+    grad, none = torch.randn(len(rois), 16, 7, 7), torch.empty(0)
+    alone, added, strided = torch.zeros_like(maps), maps.clone(), torch.zeros(2, 16, HEIGHT, 2 * WIDTH)[..., ::2]
+    for gradient in (alone, added, strided):
+        roi_align_backward(grad, rois, none, none, gradient, *settings)
+    assert alone.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(added, maps + alone)
+    torch.testing.assert_close(strided, alone)
+
+
 def test_numbers_that_are_none_reach_no_memory() -> None:
     maps = torch.randn(1, 20, HEIGHT, WIDTH)
     odd = float("nan"), float("inf"), -float("inf"), 1e30

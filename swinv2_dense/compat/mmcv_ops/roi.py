@@ -78,7 +78,16 @@ def roi_align_backward(
         )
 
     if pool_mode != MAXIMUM and cpu.kernel_takes(grad, boxes):
-        grad_input += cpu.roi_align_backward(grad, boxes, grad_input.shape, spatial_scale, sampling_ratio, aligned)
+        if grad_input.dtype == torch.float32 and grad_input.is_contiguous() and not grad_input.any():
+            # mmcv's zeros: the same memory, channels last, is zero too, and is how convolutions want their gradients
+            strides = grad_input[:0].contiguous(memory_format=torch.channels_last).stride()
+            grad_input.set_(grad_input.untyped_storage(), grad_input.storage_offset(), grad_input.shape, strides)
+            maps = grad_input
+        else:
+            maps = torch.zeros(grad_input.shape).contiguous(memory_format=torch.channels_last)
+        cpu.roi_align_backward(grad, boxes, maps, spatial_scale, sampling_ratio, aligned)
+        if maps is not grad_input:
+            grad_input += maps
         return
     if pool_mode != MAXIMUM:
         grad_input += to_maps(grad, boxes, aligned_height, aligned_width, sampling_ratio)
