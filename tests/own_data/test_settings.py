@@ -157,7 +157,6 @@ def test_what_does_not_fit_the_config(tmp_path: Path) -> None:
 
 def tensorboard_scalars(work_dir: Path) -> dict[str, float]:
     """The last value of every scalar in a run's event file."""
-    pytest.importorskip("tensorboard", reason="needs the tensorboard extra")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     (file,) = work_dir.rglob("events.out.tfevents.*")
@@ -171,6 +170,7 @@ def test_the_command_trains_and_its_config_trains_again(name: str, tmp_path: Pat
     if name.startswith("coco"):
         data = yolo(tmp_path / "data", dict.fromkeys("abcdef", BOXES))
     else:
+        pytest.importorskip("tensorboard", reason="needs the tensorboard extra")
         data = maps(tmp_path / "data", {name: [0, 1, 255] for name in "abcdef"})
     options = ["--image-size", "64", "--epochs", "1", "--batch", "2"]
     argv = [str(small(name, tmp_path)), "--data", str(data), "--work-dir", str(tmp_path / "w"), *options]
