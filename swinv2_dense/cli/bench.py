@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -42,14 +43,17 @@ def _in_a_process_of_its_own(*options: str) -> dict[str, Any] | None:
     command = [sys.executable, "-m", "swinv2_dense", "bench", "--worker", *options]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        said = done.stderr.strip().splitlines() or ["no message"]
+        reason = next((line for line in reversed(said) if re.match(r"[\w.]+(Error|Exception):", line)), said[-1])
         Console(stderr=True).print(f"  {' '.join(options[:2])} left out: {reason}", markup=False)
         return None
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer
 
 
-def run_cases(chosen: Sequence[Case], rounds: int, runs: int, device: str, console: Console) -> list[dict[str, Any]]:
+def run_cases(
+    chosen: Sequence[Case], peers: Sequence[str], rounds: int, runs: int, device: str, console: Console
+) -> list[dict[str, Any]]:
     rates: dict[str, float] = {}
     results: list[dict[str, Any]] = []
     for i, case in enumerate(chosen, start=1):
@@ -59,7 +63,7 @@ def run_cases(chosen: Sequence[Case], rounds: int, runs: int, device: str, conso
         found: dict[str, list[dict[str, float]]] = {}
         # in turns: a machine that others use is faster now and slower then, and all shall meet both
         for turn in range(rounds):
-            for implementation in ("ours", *case.peers):
+            for implementation in ("ours", *(name for name in case.peers if name in peers)):
                 if turn and implementation not in found:
                     continue
                 with console.status(f"{implementation} ..."):
@@ -149,6 +153,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "cases", nargs="*", default=list(DEFAULT), help="names of cases (default: those of the docs page)"
     )
     parser.add_argument("--list", action="store_true", help="print the names of all cases and stop")
+    parser.add_argument(
+        "--peers", nargs="+", choices=IMPLEMENTATIONS[1:], default=IMPLEMENTATIONS[1:], help="only these (default: all)"
+    )
     parser.add_argument("--rounds", type=int, default=2, help="processes an implementation, in turns with the others")
     parser.add_argument("--runs", type=int, default=2, help="timed steps a process, or more within two seconds")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -187,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not console.is_terminal:
         console.width = 160
     console.print(machine(args.device), markup=False)
-    results = run_cases(chosen, args.rounds, args.runs, args.device, console)
+    results = run_cases(chosen, args.peers, args.rounds, args.runs, args.device, console)
     show(results, console)
     write_text(args.out / "results.json", json.dumps({"machine": machine(args.device), "results": results}, indent=1))
     draw(results, args.out / "results.png")

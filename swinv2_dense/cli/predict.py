@@ -85,7 +85,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 def _write_all(predictor: Any, files: Sequence[tuple[str, str]], out: Path, failed: list[Item]) -> int:
     """Predict on all and write as it goes; returns how many there were."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     from swinv2_dense.inference.prediction_files import PredictionFiles
 
@@ -96,6 +96,7 @@ def _write_all(predictor: Any, files: Sequence[tuple[str, str]], out: Path, fail
         Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar,
     ):
         task = bar.add_task("predicting", total=len(files))
+        frames: TaskID | None = None
         ended: set[str] = set()
 
         def report(item: Item, line: str) -> None:
@@ -109,9 +110,21 @@ def _write_all(predictor: Any, files: Sequence[tuple[str, str]], out: Path, fail
             report(item, f"not read: {item.problem}")
 
         done = 0
-        for item, result in predictor.pairs([path for path, _ in files], fail):
-            item.output = outputs.get(item.path, item.output)  # of a folder's file, its path below the folder
-            report(item, f"{item.name}: {result.summary()}")
-            written.add(item, result)
-            done += 1
+        from_camera = False
+        try:
+            for item, result in predictor.pairs([path for path, _ in files], fail):
+                item.output = outputs.get(item.path, item.output)  # of a folder's file, its path below the folder
+                report(item, f"{item.name}: {result.summary()}")
+                written.add(item, result)
+                done += 1
+                from_camera = item.frame is not None and not item.frames
+                if item.frame == 0:
+                    if frames is not None:
+                        bar.remove_task(frames)
+                    frames = bar.add_task(item.path, total=item.frames or None)
+                if item.frame is not None and frames is not None:
+                    bar.advance(frames)
+        except KeyboardInterrupt:
+            if not from_camera:  # which has no other end
+                raise
     return done

@@ -11,6 +11,8 @@ from swinv2_dense.errors import UserError
 from swinv2_dense.files import make_out, within, write_image, writing
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from swinv2_dense.inference.results import Result
     from swinv2_dense.inference.sources import Item
 
@@ -43,7 +45,7 @@ class PredictionFiles:
     def __init__(self, folder: Path, task: str, largest: int | None = None) -> None:
         self.folder, self.task, self.largest = folder, task, largest
         self._names = OwnNames()
-        self._video: tuple[str, Any] | None = None
+        self._video: _Video | None = None
         self._open = contextlib.ExitStack()
         self._lines: TextIO
 
@@ -56,8 +58,10 @@ class PredictionFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end_video()
-        self._open.__exit__(kind, error, trace)
+        try:
+            self._end_video(kind, error, trace)
+        finally:
+            self._open.__exit__(kind, error, trace)
 
     def add(self, item: Item, result: Result) -> None:
         """Write all files of one result."""
@@ -76,21 +80,39 @@ class PredictionFiles:
             write_image(path, result.map)  # type: ignore[attr-defined]
 
     def _add_frame(self, item: Item, name: str, result: Result) -> None:
+        drawn = result.plot()
+        if self._video is None or self._video.name != name:
+            self._end_video(None, None, None)
+            self._video = _Video(self.folder, name, item.fps or 25.0, drawn)
+        self._video.write(drawn)
+
+    def _end_video(self, *error: Any) -> None:
+        video, self._video = self._video, None
+        if video is not None:
+            video.end(*error)
+
+
+class _Video:
+    """An MPEG-4 file that appears under its name when it is complete."""
+
+    def __init__(self, folder: Path, name: str, fps: float, first: np.ndarray) -> None:
         import cv2
 
-        drawn = result.plot()
-        if self._video is None or self._video[0] != name:
-            self._end_video()
-            path = within(self.folder, f"{name}.mp4", "name of the video")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            size = (drawn.shape[1], drawn.shape[0])
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), item.fps or 25.0, size)
-            if not writer.isOpened():
-                raise UserError(f"{path} cannot be written: this OpenCV has no MPEG-4 encoder (swinv2 doctor)")
-            self._video = (name, writer)
-        self._video[1].write(drawn)
+        self.name = name
+        path = within(folder, f"{name}.mp4", "name of the video")
+        self._open = contextlib.ExitStack()
+        place = self._open.enter_context(writing(path))
+        self._writer = cv2.VideoWriter(
+            str(place), cv2.VideoWriter.fourcc(*"mp4v"), fps, (first.shape[1], first.shape[0])
+        )
+        if not self._writer.isOpened():
+            error = UserError(f"{path} cannot be written: this OpenCV has no MPEG-4 encoder (swinv2 doctor)")
+            self.end(type(error), error, None)
+            raise error
 
-    def _end_video(self) -> None:
-        if self._video is not None:
-            self._video[1].release()
-            self._video = None
+    def write(self, frame: np.ndarray) -> None:
+        self._writer.write(frame)
+
+    def end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.release()
+        self._open.__exit__(kind, error, trace)

@@ -19,6 +19,7 @@ __all__ = ["IMAGES", "VIDEOS", "Item", "expand", "is_video", "items", "to_image"
 
 IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+_WHOLE = 0.9  # share of a video's length, which containers know roughly
 
 
 @dataclass
@@ -27,7 +28,8 @@ class Item:
 
     ``image``: as the decoder makes it, by default uint8, H x W x 3, BGR; or None where ``problem`` says why there is
     none, or where a video classifier reads ``path`` itself. ``name``: as the user would call it. ``output``: below
-    which name results are written, without an extension. ``frame``, ``fps``: of a video's frame.
+    which name results are written, without an extension. ``frame``, ``fps``: of a video's frame. ``frames``: how many
+    the video says it has; 0 where it does not.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Item:
     path: str = ""
     frame: int | None = None
     fps: float = 0.0
+    frames: int = 0
     problem: str | None = None
 
 
@@ -124,18 +127,27 @@ def _frames(source: str | int, name: str, output: str) -> Iterator[Item]:
     import cv2
 
     capture = cv2.VideoCapture(source)
-    fps, number = capture.get(cv2.CAP_PROP_FPS) or 25.0, 0
+    fps, number, last = capture.get(cv2.CAP_PROP_FPS) or 25.0, 0, 0.0
+    frames = 0 if isinstance(source, int) else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     try:
         while True:
             there, frame = capture.read()
             if not there:
                 break
-            yield Item(f"{name} frame {number}", output, np.asarray(frame), str(name), number, fps)
+            last = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            yield Item(f"{name} frame {number}", output, np.asarray(frame), str(name), number, fps, frames)
             number += 1
     finally:
         capture.release()
-    if number == 0:
-        yield Item(name, output, path=str(name), problem=f"{name} cannot be opened as a video")
+    problem = None
+    if number == 0 and isinstance(source, int):
+        problem = f"{name} gives no image: none of this number is connected, or another program uses it"
+    elif number == 0:
+        problem = f"{name} cannot be opened as a video"
+    elif number < frames and last < _WHOLE * frames / fps:  # by time, as frames may be at uneven distances
+        problem = f"{name} ends after {number} of {frames} frames: the rest of the file is damaged or missing"
+    if problem:
+        yield Item(name, output, path=str(name), problem=problem)
 
 
 def _is_pil(source: Any) -> bool:

@@ -21,9 +21,10 @@ def _measured(*options: str) -> dict[str, float]:
 
 def test_writes_numbers_and_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
     monkeypatch.setattr(bench, "_in_a_process_of_its_own", _measured)
-    bench.main(["inference-tiny-256-w8-fp32", "--out", str(tmp_path / "new"), "--rounds", "1"])
+    bench.main(["inference-tiny-256-w8-fp32", "--out", str(tmp_path / "new"), "--rounds", "1", "--peers", "timm"])
     result = json.loads((tmp_path / "new" / "results.json").read_text())
     (case,) = result["results"]
+    assert set(case["measured"]) == {"ours", "timm"}
     assert case["measured"]["timm"]["seconds"] == 3.0
     assert case["relative_error"] == 1e-6
     assert (tmp_path / "new" / "results.png").stat().st_size > 1000

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,6 +68,36 @@ def test_a_video(run_of: RunOf, video: Path, tmp_path: Path) -> None:
     assert main(["predict", str(run_of("video").checkpoint), str(video), "--out", str(out)]) == 0
     assert json.loads((out / "predictions.jsonl").read_text())["top"]
     assert (out / "clip.jpg").is_file()
+
+
+def test_a_camera_is_predicted_on_until_it_is_interrupted(
+    run_of: RunOf, image: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was predicted until then is kept; of a file's video nothing is."""
+
+    class Capture:
+        def __init__(self, source: Any) -> None:
+            self.number, self.frames = 0, 0.0 if isinstance(source, int) else 99.0
+
+        def get(self, what: int) -> float:
+            return {cv2.CAP_PROP_FRAME_COUNT: self.frames, cv2.CAP_PROP_FPS: 10.0}.get(what, 0.0)
+
+        def read(self) -> tuple[bool, np.ndarray]:
+            self.number += 1
+            if self.number == 4:
+                raise KeyboardInterrupt
+            return True, image
+
+        def release(self) -> None:
+            pass
+
+    run, out, opened = run_of("detection"), tmp_path / "out", cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    assert main(["predict", str(run.checkpoint), "0", "--out", str(out)]) == 0
+    assert opened(str(out / "camera0.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2  # the third waits
+    (tmp_path / "clip.mp4").touch()
+    assert main(["predict", str(run.checkpoint), str(tmp_path / "clip.mp4"), "--out", str(tmp_path / "none")]) == 130
+    assert not [path.name for path in (tmp_path / "none").iterdir()]
 
 
 def test_mistakes(run_of: RunOf, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,53 @@ def test_frames_of_a_video(video: Path) -> None:
     assert len(list(items(video, whole_videos=True))) == 1
 
 
+def test_a_video_that_breaks_off_is_named(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="writes a file whose index comes first")
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(40):
+            noise = np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise)))
+        container.mux(stream.encode())
+    whole = list(items(path))
+    assert [item.problem for item in whole] == [None] * 40
+    assert {item.frames for item in whole} == {40}
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    *frames, last = items(path)
+    assert 5 < len(frames) < 35
+    assert last.problem is not None
+    assert last.problem.endswith(f"ends after {len(frames)} of 40 frames: the rest of the file is damaged or missing")
+
+
+class _Camera:
+    """Three images, then none."""
+
+    def __init__(self, source: int) -> None:
+        self.left = 3 if source == 0 else 0
+
+    def get(self, _: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        return (True, np.zeros((4, 6, 3), np.uint8)) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        pass
+
+
+def test_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", _Camera)
+    found = list(items("0"))
+    assert [(item.name, item.output, item.frames) for item in found] == [
+        (f"camera 0 frame {number}", "camera0", 0) for number in range(3)
+    ]
+    (none,) = items("7")
+    assert none.problem == "camera 7 gives no image: none of this number is connected, or another program uses it"
+
+
 def test_arrays(image: np.ndarray) -> None:
     assert np.array_equal(to_image(image[..., 0])[..., 2], image[..., 0])
     for wrong in (image[None], image[..., :2], image.astype(np.float32), image[:0]):
