@@ -43,7 +43,8 @@ def _in_a_process_of_its_own(*options: str) -> dict[str, Any] | None:
     command = [sys.executable, "-m", "swinv2_dense", "bench", "--worker", *options]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["no message"]
+        killed = "killed, as a rule for want of memory" if done.returncode < 0 else "no message"
+        said = done.stderr.strip().splitlines() or [killed]
         reason = next((line for line in reversed(said) if re.match(r"[\w.]+(Error|Exception):", line)), said[-1])
         Console(stderr=True).print(f"  {' '.join(options[:2])} left out: {reason}", markup=False)
         return None

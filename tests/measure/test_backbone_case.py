@@ -15,17 +15,20 @@ TINY = BackboneCase("tiny", side=64, window=4)
 @pytest.mark.parametrize(
     "implementation",
     [
-        *("ours", "timm", "mmpretrain", "huggingface"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("onnx", "timm-onnx", "timm-compiled")),
+        *("ours", "timm", "mmpretrain", "huggingface", "timm-compiled"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("onnx", "timm-onnx")),
     ],
 )
 @torch.no_grad()
-def test_every_implementation_gives_the_same_four_maps(implementation: str) -> None:
+def test_every_implementation_gives_the_same_four_maps(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda forward, **_: (compiled.append(forward), forward)[1])
     if "onnx" in implementation:
         pytest.importorskip("onnxscript", reason="exporting needs the export extra")
     _, forward = TINY.model(implementation)
     maps = forward(torch.randn(TINY.input_size))
     assert [tuple(m.shape) for m in maps] == [(1, 96 * 2**i, 16 // 2**i, 16 // 2**i) for i in range(4)]
+    assert len(compiled) == implementation.endswith("-compiled")
 
 
 def test_features_agree_with_timms() -> None:
