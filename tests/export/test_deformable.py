@@ -164,7 +164,6 @@ def test_queries_of_equal_scores_come_in_either_order() -> None:
     [
         ("ade20k/mask2former_swinv2_b", "mmseg", ".onnx"),
         ("mask2former_swinv2_t", "mmdet", ".onnx"),
-        ("mask2former_swinv2_t", "mmdet", ".pt2"),
         ("dino_swinv2_t", "mmdet", ".onnx"),
     ],
 )

@@ -23,6 +23,8 @@ from tests.inference.conftest import CLASSES, Run
 pytest.importorskip("onnxscript", reason="exporting needs the export extra")
 pytest.importorskip("onnxruntime", reason="exporting needs the export extra")
 
+from tests.export.test_exporting import assert_standard
+
 RunOf = Callable[[str], Run]
 
 
@@ -90,10 +92,9 @@ def test_a_classifier(run_of: RunOf, file_of: Callable[..., Path], image: np.nda
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-def test_a_segmenter_of_any_size(run_of: RunOf, file_of: Callable[..., Path], image: np.ndarray, suffix: str) -> None:
+def test_a_segmenter_of_any_size(run_of: RunOf, file_of: Callable[..., Path], image: np.ndarray) -> None:
     expected = Predictor(run_of("shallow segmentation").checkpoint, device="cpu")
-    found = Predictor(file_of("shallow segmentation", suffix))
+    found = Predictor(file_of("shallow segmentation"))
     for one in (image, image[:40], np.ascontiguousarray(image.transpose(1, 0, 2))):
         result, wanted = found(one), expected(one)
         assert (result.map != wanted.map).mean() < 1e-3 and result.map.shape == one.shape[:2]
@@ -103,10 +104,12 @@ def test_a_segmenter_of_any_size(run_of: RunOf, file_of: Callable[..., Path], im
 
 @pytest.mark.slow
 def test_a_detector_boxes_and_masks(
-    run_of: RunOf, file_of: Callable[..., Path], image: np.ndarray, square: np.ndarray
+    run_of: RunOf, file_of: Callable[..., Path], image: np.ndarray, square: np.ndarray, folder: Path, tmp_path: Path
 ) -> None:
     expected = Predictor(without_semantic(run_of("detection")), score=0.0, device="cpu")(square)
-    predictor = Predictor(file_of("detection", ".onnx", "--size", "64", "64"), score=0.0)
+    path = file_of("detection", ".onnx", "--size", "64", "64")
+    assert_standard(path)
+    predictor = Predictor(path, score=0.0)
     result = predictor(square)
     assert len(result) == len(expected) > 0 and list(result.labels) == list(expected.labels)
     np.testing.assert_allclose(result.boxes, expected.boxes, atol=1e-2)
@@ -116,6 +119,11 @@ def test_a_detector_boxes_and_masks(
     padded = predictor(image)  # 48 x 64 after its pipeline
     assert padded.masks.shape[1:] == (60, 80)
     assert (padded.boxes[:, [1, 3]] <= 60).all() and (padded.boxes[:, [0, 2]] <= 80).all()
+    # the command, in the same test, as others would wait for the file
+    assert main(["predict", str(path), str(folder / "a.png"), "--score", "0", "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "a.jpg").is_file()
+    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
+    assert lines and {"bbox", "segmentation"} <= set(lines[0])
 
 
 @pytest.mark.slow
@@ -382,12 +390,3 @@ def test_a_segmenter_by_sliding_windows(file_of: Callable[..., Path], run_of: Ru
     cfg.model.test_cfg = dict(mode="slide", crop_size=(32, 32), stride=(20, 20))
     expected = Predictor(run_of("shallow segmentation").checkpoint, cfg, device="cpu")
     assert_logits(Predictor(file_of("shallow segmentation"), cfg), expected, image)
-
-
-@pytest.mark.slow
-def test_the_command(file_of: Callable[..., Path], folder: Path, tmp_path: Path, capsys: Any) -> None:
-    path = file_of("detection", ".onnx", "--size", "64", "64")
-    assert main(["predict", str(path), str(folder / "a.png"), "--score", "0", "--out", str(tmp_path / "out")]) == 0
-    assert (tmp_path / "out" / "a.jpg").is_file()
-    lines = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()]
-    assert lines and {"bbox", "segmentation"} <= set(lines[0])

@@ -16,7 +16,7 @@ TINY = BackboneCase("tiny", side=64, window=4)
     "implementation",
     [
         *("ours", "timm", "mmpretrain", "huggingface", "timm-compiled"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("onnx", "timm-onnx")),
+        pytest.param("timm-onnx", marks=pytest.mark.slow),
     ],
 )
 @torch.no_grad()
