@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from swinv2_dense.cli.main import COMMANDS, main
 from swinv2_dense.config_files import CONFIGS
@@ -144,6 +145,7 @@ def forked(work: Callable[[], int | None], log: Path | None = None) -> int:
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     status: int | None = 1
+    torch.set_num_threads(1)  # makes torch's pool anew; two of its own threads doing so at once abort the process
     try:
         if log is not None:
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
@@ -216,6 +217,7 @@ def together(argv: list[str], log: Path) -> list[Any]:
         port = free.getsockname()[1]
 
     def train(rank: int) -> None:
+        torch.set_num_threads(1)  # makes torch's pool anew; two of its own threads doing so at once abort the process
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1")
         os.environ.update(MASTER_PORT=str(port))
         os.dup2(os.open(f"{log}_{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
