@@ -99,8 +99,8 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, dtype: str = 
     preflight.check(cfg, ("test",))
     _check_branch(cfg, checkpoint)
     runner = DenseRunner.from_cfg(cfg)
-    model = getattr(runner.model, "module", runner.model)  # of a wrapper: distributed, or test-time augmentation
-    with fast_convolutions(model), nullcontext() if dtype == "float32" else backbone_in(model, getattr(torch, dtype)):
+    in_dtype = nullcontext() if dtype == "float32" else backbone_in(runner.model, getattr(torch, dtype))
+    with fast_convolutions(runner.model), in_dtype:
         if out is None:
             return runner.test()
         dump = {"type": _DUMPS.get(cfg.default_scope, "DumpResults")}
