@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "vectors.h"
@@ -73,24 +74,6 @@ inline Vec<double> exp2(Vec<double> x) {
     return x;
 }
 
-struct BFloat16 { uint16_t bits; };
-inline float wide(float x) { return x; }
-inline double wide(double x) { return x; }
-inline float wide(BFloat16 x) {
-    uint32_t bits = (uint32_t)x.bits << 16;
-    float y;
-    std::memcpy(&y, &bits, 4);
-    return y;
-}
-inline void narrow(float x, float& y) { y = x; }
-inline void narrow(double x, double& y) { y = x; }
-// Rounds to the nearest, ties to even, as torch does: adding half a unit, less one where the last bit kept is even.
-inline void narrow(float x, BFloat16& y) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, 4);
-    y.bits = x != x ? 0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
 inline long offsets(const Call& call) {
     long n = 1;
     for (long axis = 0; axis < call.axes; ++axis) n *= 2 * call.window[axis] - 1;
@@ -100,19 +83,19 @@ inline long offsets(const Call& call) {
 // -------------------------------------------------------------------------------------------------- matrix products
 
 // tile[r] = sum over d < D of a[r][d] * b[d]: ROWS rows of TILE columns. a is ROWS x DP, b D x TILE.
-template <typename T> inline void product(const T* a, long DP, const T* b, long D, Vec<T> (&tile)[ROWS][2]) {
+template <typename Product, typename T> inline void product(const T* a, long DP, const T* b, long D, Vec<T> (&tile)[ROWS][2]) {
     for (auto& row : tile) row[0] = row[1] = Vec<T>{};
     for (long d = 0; d < D; ++d, ++a, b += TILE<T>) {
         const Vec<T> b0 = load(b), b1 = load(b + LANES<T>);
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; ++r) {
-            tile[r][0] += a[r * DP] * b0;
-            tile[r][1] += a[r * DP] * b1;
+            tile[r][0] = Product::add(tile[r][0], a[r * DP], b0);
+            tile[r][1] = Product::add(tile[r][1], a[r * DP], b1);
         }
     }
 }
 
-template <typename T, int VECTORS>
+template <typename Product, typename T, int VECTORS>
 inline void add_product(const T* a, long across, long along, const T* b, long n, T* out, long DP) {
     Vec<T> sums[ROWS][VECTORS];
     for (int r = 0; r < ROWS; ++r)
@@ -122,17 +105,18 @@ inline void add_product(const T* a, long across, long along, const T* b, long n,
         for (int c = 0; c < VECTORS; ++c) row[c] = load(b + c * LANES<T>);
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; ++r)
-            for (int c = 0; c < VECTORS; ++c) sums[r][c] += a[r * across] * row[c];
+            for (int c = 0; c < VECTORS; ++c) sums[r][c] = Product::add(sums[r][c], a[r * across], row[c]);
     }
     for (int r = 0; r < ROWS; ++r)
         for (int c = 0; c < VECTORS; ++c) store(out + r * DP + c * LANES<T>, sums[r][c]);
 }
 
 // out[r] += sum over i < n of a[r * across + i * along] * b[i], for ROWS rows; those of b and out are DP long.
-template <typename T> void add_product(const T* a, long across, long along, const T* b, long n, T* out, long DP) {
+template <typename Product, typename T>
+void add_product(const T* a, long across, long along, const T* b, long n, T* out, long DP) {
     long d = 0;
-    for (; d + TILE<T> <= DP; d += TILE<T>) add_product<T, 2>(a, across, along, b + d, n, out + d, DP);
-    if (d < DP) add_product<T, 1>(a, across, along, b + d, n, out + d, DP);
+    for (; d + TILE<T> <= DP; d += TILE<T>) add_product<Product, T, 2>(a, across, along, b + d, n, out + d, DP);
+    if (d < DP) add_product<Product, T, 1>(a, across, along, b + d, n, out + d, DP);
 }
 
 template <typename T> inline T dot(const T* x, const T* y, long DP) {
@@ -153,8 +137,8 @@ template <typename T> inline T dot(const T* x, const T* y, long DP) {
 template <typename T> class Strips {
     const Call& call;
     const Group& group;
-    long M = 1, length;
-    std::vector<T> numbers;
+    const long M, length, size;
+    Buffer<T> numbers{size};
 
     // Along the last axis the places in the table of adjacent keys count down by one, so strips are copied by runs.
     // Calls f(numbers of a strip, place in the table of the first, how many) for all runs whose places count down by one.
@@ -176,10 +160,10 @@ template <typename T> class Strips {
     }
 
   public:
-    Strips(const Call& call, const Group& group) : call(call), group(group) {
-        for (long axis = 1; axis < call.axes; ++axis) M *= group.shape[axis];
-        length = (2 * group.shape[0] - 1) * M;
-        numbers.resize(M * length + PAD<T>);  // rows are read and written beyond their end, up to whole tiles
+    Strips(const Call& call, const Group& group)
+        : call(call), group(group), M(group.tokens / group.shape[0]), length((2 * group.shape[0] - 1) * M),
+          size(M * length + PAD<T>) {  // rows are read and written beyond their end, up to whole tiles
+        std::fill(numbers + 0, numbers + size, T(0));
     }
 
     T* row(long query) { return &numbers[query % M * length + (group.shape[0] - 1 - query / M) * M]; }
@@ -201,13 +185,17 @@ template <typename T> class Strips {
 
 // ----------------------------------------------------------------------------------------------- one window and head
 
-// Attention of one head in windows of one group, one after the other.
-template <typename T, typename In> class Windows {
+// Attention of one head in windows of one group, one after the other. Rows that a Product of pairs takes are halved first,
+// into as many units as they have pairs: DU in memory, and D / 2, rounded up, of them are channels.
+template <typename T, typename In, typename Product> class Windows {
+    static constexpr long EACH = Product::EACH;
+    using Factor = std::conditional_t<EACH == 1, T, BFloat16>;
     const Call& call;
     const Group& group;
-    const long head, D, DP, H, N, NP, QP;
+    const long head, D, DP, H, N, NP, QP, DU = DP / EACH, units = (D + EACH - 1) / EACH;
     const T scale;
-    Buffer<T> q{QP * DP}, k{NP * DP}, v{NP * DP}, k_tiles{NP * D};
+    Buffer<T> q{QP * DP}, k{NP * DP}, v{NP * DP}, k_tiles{NP * units};
+    Buffer<BFloat16> halves{EACH == 1 ? 1 : std::max(QP, NP) * DP};
     Strips<T> bias{call, group};
 
     const int32_t* rows_of(long window) const { return call.rows + group.first + window * N; }
@@ -233,9 +221,29 @@ template <typename T, typename In> class Windows {
         }
     }
 
-    // Rows -> tiles of D x TILE.
+    // n rows as the first factor of a Product: themselves, or halved.
+    const T* factors(const T* rows, long n, BFloat16* halves) {
+        if constexpr (EACH == 1)
+            return rows;
+        else
+            return narrow(rows, n * DP, halves), (const T*)halves;
+    }
+
+    // Rows -> tiles of units x TILE.
     void pack_tiles(const T* rows, T* tiles) {
-        for (long i = 0; i < NP; i += TILE<T>) pack<T>(rows + i * DP, DP, D, TILE<T>, tiles + i * D);
+        const T* from = factors(rows, NP, halves);
+        for (long i = 0; i < NP; i += TILE<T>) pack<T>(from + i * DU, DU, units, TILE<T>, tiles + i * units);
+    }
+
+    // Rows of adjacent tokens as pairs, in the place of the rows: pair i is row i.
+    void pair_rows(T* rows, long n) {
+        if constexpr (EACH == 2)
+            for (long i = 0; i < n; i += 2)
+                for (long d = 0; d < DP; ++d) {
+                    BFloat16 pair[2];
+                    narrow(rows[i * DP + d], pair[0]), narrow(rows[(i + 1) * DP + d], pair[1]);
+                    std::memcpy(rows + i / 2 * DP + d, pair, sizeof pair);
+                }
     }
 
     // Keys are computed by whole tiles. Those beyond the window's last are zeros whose logits would be 0, not nothing.
@@ -248,7 +256,7 @@ template <typename T, typename In> class Windows {
     // Logits of ROWS queries and a TILE of keys, f(row, vector of the tile, logits) for each.
     template <typename F> inline void logits(const T* queries, const T* const (&b)[ROWS], long key, F f) {
         Vec<T> tile[ROWS][2];
-        product(queries, DP, k_tiles + key * D, D, tile);
+        product<Product>(queries, DU, k_tiles + key * units, units, tile);
 #pragma GCC unroll 8
         for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 2
@@ -261,7 +269,7 @@ template <typename T, typename In> class Windows {
 
     // The highest is taken off first: e^116, whose logit tau >= 0.01 and a bias below 16 allow, is beyond a float.
     // Logits of a query -> powers of two, relative to the highest, and their sum.
-    void softmax(T* row, T& highest, T& total) {
+    void softmax(const T* row, Factor* powers, T& highest, T& total) {
         Vec<T> high[2] = {load(row), load(row + LANES<T>)}, sums[2] = {};
         for (long j = TILE<T>; j < NP; j += TILE<T>)
             for (int c = 0; c < 2; ++c) {
@@ -273,7 +281,7 @@ template <typename T, typename In> class Windows {
         for (long j = 0; j < NP; j += TILE<T>)
             for (int c = 0; c < 2; ++c) {
                 const Vec<T> e = exp2(load(row + j + c * LANES<T>) - highest);
-                store(row + j + c * LANES<T>, e);
+                store(powers + j + c * LANES<T>, e);
                 sums[c] += e;
             }
         total = sum<T>(sums[0] + sums[1]);
@@ -289,22 +297,25 @@ template <typename T, typename In> class Windows {
     void forward(long window) {
         const long L = NP + LANES<T>;  // rows a power of two apart would share their places in the cache
         const int32_t* rows = rows_of(window);
-        Buffer<T> p(ROWS * L), o(ROWS * DP);
+        Buffer<T> logit(ROWS * L), o(ROWS * DP);
+        Buffer<Factor> p(ROWS * L);
         gather(call.qkv, rows, 3, 0, QP, q);
         gather(call.qkv, rows, 3, 1, NP, k);
         gather(call.qkv, rows, 3, 2, NP, v);
         normalize(q, N, scale * T(LOG2E));
         normalize(k, N, 1);
         pack_tiles(k, k_tiles);
+        pair_rows(v, NP);
+        const T* queries = factors(q, QP, halves);
         for (long i = 0; i < N; i += ROWS) {
             const T* b[ROWS];
             for (long r = 0; r < ROWS; ++r) b[r] = bias.row(std::min(i + r, N - 1));
             for (long j = 0; j < NP; j += TILE<T>)
-                logits(q + i * DP, b, j, [&](int r, int c, Vec<T> s) { store(p + r * L + j + c * LANES<T>, s); });
+                logits(queries + i * DU, b, j, [&](int r, int c, Vec<T> s) { store(logit + r * L + j + c * LANES<T>, s); });
             T highest[ROWS], total[ROWS];
-            for (long r = 0; r < ROWS; ++r) softmax(p + r * L, highest[r], total[r]);
+            for (long r = 0; r < ROWS; ++r) softmax(logit + r * L, p + r * L, highest[r], total[r]);
             std::fill(o + 0, o + ROWS * DP, T(0));
-            add_product<T>(p, L, 1, v, NP, o, DP);
+            add_product<Product, T>((const T*)(Factor*)p, L / EACH, 1, v, NP / EACH, o, DP);
             for (long r = 0; r < std::min(ROWS, N - i); ++r) {
                 const long row = rows[i + r] * H + head;
                 const T inverse = 1 / total[r];
@@ -318,7 +329,7 @@ template <typename T, typename In> class Windows {
     void backward(long window, Strips<T>& grad_bias, T& grad_scale) {
         const long L = KEYS + LANES<T>;
         const int32_t* rows = rows_of(window);
-        Buffer<T> o(QP * DP), d_o(QP * DP), dk(NP * DP), dv(NP * DP), v_tiles(NP * D);
+        Buffer<T> o(QP * DP), d_o(QP * DP), dk(NP * DP), dv(NP * DP), v_tiles(NP * units);
         Buffer<T> p(QUERIES * L), ds(QUERIES * L), q_inverse(N), k_inverse(N), delta(QP), lse(QP);
         gather(call.qkv, rows, 3, 0, QP, q);
         gather(call.qkv, rows, 3, 1, NP, k);
@@ -329,6 +340,8 @@ template <typename T, typename In> class Windows {
         normalize(k, N, 1, k_inverse);
         pack_tiles(k, k_tiles);
         pack_tiles(v, v_tiles);
+        Buffer<BFloat16> d_o_halves(EACH == 1 ? 1 : QP * DP);
+        const T *q_factors = factors(q, QP, halves), *d_o_factors = factors(d_o, QP, d_o_halves);
         for (long i = 0; i < QP; ++i) {
             // rowsum(dO * O) = rowsum(dP * P), which softmax's gradient takes off: known before any P is
             delta[i] = dot(o + i * DP, d_o + i * DP, DP);
@@ -353,11 +366,11 @@ template <typename T, typename In> class Windows {
                         db[r] = grad_bias.row(std::min(i + r0 + r, N - 1));
                     }
                     for (long j = 0; j < keys; j += TILE<T>) {
-                        logits(q + (i + r0) * DP, b, first + j, [&](int r, int c, Vec<T> s) {
+                        logits(q_factors + (i + r0) * DU, b, first + j, [&](int r, int c, Vec<T> s) {
                             store(p + (r0 + r) * L + j + c * LANES<T>, exp2(s - lse[i + r0 + r]));
                         });
                         Vec<T> dp[ROWS][2];
-                        product(d_o + (i + r0) * DP, DP, v_tiles + (first + j) * D, D, dp);
+                        product<Product>(d_o_factors + (i + r0) * DU, DU, v_tiles + (first + j) * units, units, dp);
 #pragma GCC unroll 8
                         for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 2
@@ -371,10 +384,10 @@ template <typename T, typename In> class Windows {
                     }
                 }
                 for (long r = 0; r < queries; r += ROWS)
-                    add_product<T>(ds + r * L, L, 1, k + first * DP, keys, dq + (i + r) * DP, DP);
+                    add_product<Numbers, T>(ds + r * L, L, 1, k + first * DP, keys, dq + (i + r) * DP, DP);
                 for (long j = 0; j < keys; j += ROWS) {
-                    add_product<T>(ds + j, 1, L, q + i * DP, queries, dk + (first + j) * DP, DP);
-                    add_product<T>(p + j, 1, L, d_o + i * DP, queries, dv + (first + j) * DP, DP);
+                    add_product<Numbers, T>(ds + j, 1, L, q + i * DP, queries, dk + (first + j) * DP, DP);
+                    add_product<Numbers, T>(p + j, 1, L, d_o + i * DP, queries, dv + (first + j) * DP, DP);
                 }
             }
         }
@@ -421,16 +434,16 @@ template <typename F> void divide(const Call& call, F f) {
     }
 }
 
-template <typename T, typename In> void forward(const Call& call) {
+template <typename T, typename In, typename Product> void forward(const Call& call) {
     divide(call, [&](long, const Group& group, long head, long first, long last) {
-        Windows<T, In> windows(call, group, head);
+        Windows<T, In, Product> windows(call, group, head);
         for (long window = first; window < last; ++window) windows.forward(window);
     });
 }
 
-template <typename T, typename In> void backward(const Call& call) {
+template <typename T, typename In, typename Product> void backward(const Call& call) {
     divide(call, [&](long thread, const Group& group, long head, long first, long last) {
-        Windows<T, In> windows(call, group, head);
+        Windows<T, In, Product> windows(call, group, head);
         Strips<T> grad_bias(call, group);
         T& grad_scale = ((T*)call.grad_scale)[thread * call.heads + head];
         for (long window = first; window < last; ++window) windows.backward(window, grad_bias, grad_scale);
@@ -441,10 +454,12 @@ template <typename T, typename In> void backward(const Call& call) {
 }  // namespace
 
 extern "C" {
-void forward_float32(const Call* call) { forward<float, float>(*call); }
-void forward_bfloat16(const Call* call) { forward<float, BFloat16>(*call); }
-void forward_float64(const Call* call) { forward<double, double>(*call); }
-void backward_float32(const Call* call) { backward<float, float>(*call); }
-void backward_bfloat16(const Call* call) { backward<float, BFloat16>(*call); }
-void backward_float64(const Call* call) { backward<double, double>(*call); }
+void forward_float32(const Call* call) { forward<float, float, Numbers>(*call); }
+void forward_bfloat16(const Call* call) { forward<float, BFloat16, Numbers>(*call); }
+void forward_bfloat16_pairs(const Call* call) { forward<float, BFloat16, Pairs>(*call); }
+void forward_float64(const Call* call) { forward<double, double, Numbers>(*call); }
+void backward_float32(const Call* call) { backward<float, float, Numbers>(*call); }
+void backward_bfloat16(const Call* call) { backward<float, BFloat16, Numbers>(*call); }
+void backward_bfloat16_pairs(const Call* call) { backward<float, BFloat16, Pairs>(*call); }
+void backward_float64(const Call* call) { backward<double, double, Numbers>(*call); }
 }

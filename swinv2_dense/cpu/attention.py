@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from swinv2_dense.cpu.linear import bfloat16_is_faster
 from swinv2_dense.cpu.native import library
 from swinv2_dense.layers.log_cpb import at_least_float32
 from swinv2_dense.layers.window_attention import cosine_attention_plain
@@ -111,7 +112,8 @@ def _run(direction: str, grid: WindowGrid, qkv: Tensor, table: Tensor, threads: 
     call.group = groups
     for name, tensor in {"rows": rows, "qkv": qkv, "table": table, **tensors}.items():
         setattr(call, name, tensor.data_ptr())
-    native[f"{direction}_{_SUFFIX[qkv.dtype]}"](ctypes.byref(call))
+    pairs = "_pairs" if qkv.dtype == torch.bfloat16 and bfloat16_is_faster() else ""
+    native[f"{direction}_{_SUFFIX[qkv.dtype]}{pairs}"](ctypes.byref(call))
 
 
 @torch.library.custom_op("swinv2_dense::window_attention", mutates_args=(), device_types="cpu")

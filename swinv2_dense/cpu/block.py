@@ -3,16 +3,24 @@
 Between two windows a map can be cut, so a band goes through the whole block before the next one does: what the caches
 hold is not fetched again, and each linear layer takes along what follows it. ``SwinBlock.forward`` says what is
 computed, and when it is computed here.
+
+Asked for bfloat16, by autocast or by the map's type, products are of bfloat16 where the processor gains by it, and of
+float32 where it does not; sums, norms and the map inside a block are float32 either way.
 """
 
 from __future__ import annotations
 
+import math
+import threading
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torchvision.ops import StochasticDepth
 
 from swinv2_dense.cpu.attention import cpu_attention
-from swinv2_dense.cpu.linear import linear
+from swinv2_dense.cpu.linear import fused_linear
 from swinv2_dense.layers.block import Mlp, SwinBlock
 from swinv2_dense.layers.dispatch import is_transformed, is_untouched
 from swinv2_dense.layers.window_attention import WindowAttention
@@ -22,6 +30,8 @@ __all__ = ["band_by_band", "only_infers"]
 # Tokens of a band, and those of it that the MLP takes at a time: among the powers of two the
 # fastest with SwinV2-T at 256 x 256 and at 1024 x 1024.
 BAND_TOKENS, MLP_TOKENS = 4096, 1024
+# Bytes of a tensor whose memory is kept. The queries, keys and values of a band of SwinV2-L take 28 MiB at most.
+ROOM = 32 * 2**20
 
 # The modules of a block whose work is done here without calling them.
 _PARTS: dict[str, type[nn.Module]] = {
@@ -61,9 +71,43 @@ def only_infers(block: SwinBlock, x: Tensor) -> bool:
     )
 
 
+def _in_bfloat16(block: SwinBlock, x: Tensor) -> bool:
+    """Whether bfloat16 is asked for, of parameters that the kernels take for it."""
+    autocast = torch.is_autocast_enabled("cpu")
+    kinds = {torch.float32, torch.bfloat16}
+    return (
+        (torch.get_autocast_dtype("cpu") if autocast else x.dtype) == torch.bfloat16
+        and x.dtype in kinds
+        and all(p.dtype in kinds and not is_traceable_wrapper_subclass(p) for p in block.parameters())
+        and block.attn.qkv.in_features % 2 == block.mlp.fc1.out_features % 2 == 0
+        and block.norm1.weight is not None
+        and block.norm2.weight is not None
+    )
+
+
+class _Room(threading.local):
+    """Memory of a thread for a tensor that lives within a band, kept for the next one: memory that is new to a process
+    comes page by page, each cleared by the system."""
+
+    memory: Tensor | None = None
+
+    def __call__(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        size = math.prod(shape) * dtype.itemsize
+        if size > ROOM:
+            return torch.empty(tuple(shape), dtype=dtype, device="cpu")
+        if self.memory is None or self.memory.numel() < size:
+            with torch.inference_mode(False):  # else it could not be written to outside
+                self.memory = torch.empty(size, dtype=torch.uint8, device="cpu")
+        return self.memory[:size].view(dtype).view(tuple(shape))
+
+
+_QKV, _MIXED, _HIDDEN = _Room(), _Room(), _Room()
+
+
 def band_by_band(block: SwinBlock, x: Tensor) -> Tensor:
     """B x *size x C -> the same."""
     attn, mlp = block.attn, block.mlp
+    half = _in_bfloat16(block, x)
     x = x.contiguous()
     grid = attn.grid(x.shape[1:-1])
     bias, scale, table = attn.operands(grid)
@@ -74,12 +118,17 @@ def band_by_band(block: SwinBlock, x: Tensor) -> Tensor:
     out = torch.empty_like(x)
     for image, image_out in zip(x.split(images), out.split(images), strict=True):
         for band, part, to in zip(bands, image.split(rows, dim=1), image_out.split(rows, dim=1), strict=True):
-            qkv = linear(part, attn.qkv.weight, bias).unflatten(-1, (3, attn.heads, -1))
+            part = part.float() if half else part
+            qkv = fused_linear(part, attn.qkv.weight, bias, half=half, room=_QKV).unflatten(-1, (3, attn.heads, -1))
             mixed = cpu_attention(qkv, scale, table, band)
-            mixed = linear(mixed, attn.proj.weight, attn.proj.bias, norm=block.norm1, residual=part)
+            mixed = fused_linear(
+                mixed, attn.proj.weight, attn.proj.bias, norm=block.norm1, residual=part, half=half, room=_MIXED
+            )
             chunks = zip(mixed.flatten(0, -2).split(MLP_TOKENS), to.flatten(0, -2).split(MLP_TOKENS), strict=True)
             for tokens, tokens_out in chunks:
-                hidden = linear(tokens, mlp.fc1.weight, mlp.fc1.bias, gelu=True)
-                tokens = linear(hidden, mlp.fc2.weight, mlp.fc2.bias, norm=block.norm2, residual=tokens)
-                tokens_out.copy_(tokens if block.norm3 is None else block.norm3(tokens))
+                hidden = fused_linear(tokens, mlp.fc1.weight, mlp.fc1.bias, gelu=True, half=half, room=_HIDDEN)
+                tokens = fused_linear(
+                    hidden, mlp.fc2.weight, mlp.fc2.bias, norm=block.norm2, residual=tokens, half=half, room=_QKV
+                )
+                tokens_out.copy_(tokens if block.norm3 is None else block.norm3(tokens.to(x.dtype)))
     return out

@@ -2,11 +2,17 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -73,6 +79,64 @@ inline Vec<float> zip_low(Vec<float> a, Vec<float> b) { return SHUFFLE(a, b, 0, 
 inline Vec<float> zip_high(Vec<float> a, Vec<float> b) { return SHUFFLE(a, b, 2, 6, 3, 7); }
 #endif
 
+// ---------------------------------------------------------------------------------------------------------- bfloat16
+
+struct BFloat16 { uint16_t bits; };
+inline float wide(float x) { return x; }
+inline double wide(double x) { return x; }
+inline float wide(BFloat16 x) {
+    uint32_t bits = (uint32_t)x.bits << 16;
+    float y;
+    std::memcpy(&y, &bits, 4);
+    return y;
+}
+inline void narrow(float x, float& y) { y = x; }
+inline void narrow(double x, double& y) { y = x; }
+// Rounds to the nearest, ties to even, as torch does: adding half a unit, less one where the last bit kept is even.
+inline void narrow(float x, BFloat16& y) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    y.bits = x != x ? 0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline void store(BFloat16* p, Vec<float> v) {
+#if defined(__AVX512BF16__)
+    const __m256bh half = _mm512_cvtneps_pbh((__m512)v);
+    std::memcpy(p, &half, sizeof half);
+#else
+    for (long i = 0; i < LANES<float>; ++i) narrow(v[i], p[i]);
+#endif
+}
+
+inline void narrow(const float* x, long n, BFloat16* y) {
+    long i = 0;
+    for (; i + LANES<float> <= n; i += LANES<float>) store(y + i, load(x + i));
+    for (; i < n; ++i) narrow(x[i], y[i]);
+}
+
+// Matrix products of numbers as they are, or of pairs of bfloat16, each pair a float's bits: `add` gives sums + a * b, or
+// sums + a0 * b0 + a1 * b1. Processors without an instruction for pairs widen both halves.
+struct Numbers {
+    static constexpr long EACH = 1;
+    template <typename T> static Vec<T> add(Vec<T> sums, T a, Vec<T> b) { return sums + a * b; }
+};
+
+struct Pairs {
+    static constexpr long EACH = 2;
+    static Vec<float> add(Vec<float> sums, float a, Vec<float> b) {
+        typedef Vector<float>::bits Bits;
+        int32_t pair;
+        std::memcpy(&pair, &a, 4);
+        const Bits x = Bits{} + pair, y = (Bits)b;
+#if defined(__AVX512BF16__)
+        return (Vec<float>)_mm512_dpbf16_ps((__m512)sums, (__m512bh)x, (__m512bh)y);
+#else
+        sums += (Vec<float>)(x << 16) * (Vec<float>)(y << 16);
+        return sums + (Vec<float>)(x & -65536) * (Vec<float>)(y & -65536);
+#endif
+    }
+};
+
 inline long round_up(long x, long to) { return (x + to - 1) / to * to; }
 
 // ----------------------------------------------------------------------------------------------------------- packing
@@ -113,20 +177,72 @@ template <typename T> void pack(const T* rows, long stride, long D, long n, T* t
     }
 }
 
-// Memory that is aligned to vectors, and not initialised.
-template <typename T> class Buffer {
-    T* memory;
+// ------------------------------------------------------------------------------------------------------------ memory
+
+}  // namespace
+
+namespace swinv2_dense {
+
+// Memory of a thread, for what lives within a call: taken and given back last first, and kept for the next call. What goes
+// back to the system comes again page by page, each cleared, which took a third of the time on small images.
+class Scratch {
+    struct Chunk {
+        char* memory;
+        long bytes, used;
+    };
+    static constexpr long KEPT = 32 << 20;
+    std::vector<Chunk> chunks;
+    long taken = 0, most = 1 << 16;
+
+    void drop() {
+        std::free(chunks.back().memory);
+        chunks.pop_back();
+    }
 
   public:
-    explicit Buffer(long n) : memory((T*)std::aligned_alloc(64, round_up(n * long(sizeof(T)), 64))) {
-        if (!memory) {
-            std::fprintf(stderr, "swinv2_dense: out of memory, needs %ld more bytes\n", n * long(sizeof(T)));
-            std::abort();
-        }
+    ~Scratch() {
+        while (!chunks.empty()) drop();
     }
+
+    void* take(long bytes) {
+        most = std::max(most, taken += bytes);
+        if (chunks.empty() || chunks.back().used + bytes > chunks.back().bytes) {
+            const long room = chunks.empty() ? most : bytes;
+            char* memory = (char*)std::aligned_alloc(64, room);
+            if (!memory) {
+                std::fprintf(stderr, "swinv2_dense: out of memory, needs %ld more bytes\n", room);
+                std::abort();
+            }
+            chunks.push_back({memory, room, 0});
+        }
+        Chunk& last = chunks.back();
+        return last.memory + (last.used += bytes) - bytes;
+    }
+
+    void give_back(long bytes) {
+        taken -= bytes;
+        // one chunk with room for all is what remains
+        if (!(chunks.back().used -= bytes) && (chunks.size() > 1 || chunks.back().bytes < most || most > KEPT)) drop();
+        if (chunks.empty() && most > KEPT) most = KEPT;
+    }
+};
+
+inline thread_local Scratch scratch;
+
+}  // namespace swinv2_dense
+
+namespace {
+
+// n numbers, aligned to vectors and not initialised, until the end of their scope.
+template <typename T> class Buffer {
+    const long bytes;
+    T* const memory;
+
+  public:
+    explicit Buffer(long n) : bytes(round_up(n * long(sizeof(T)), 64)), memory((T*)swinv2_dense::scratch.take(bytes)) {}
     Buffer(const Buffer&) = delete;
-    ~Buffer() { std::free(memory); }
-    operator T*() { return memory; }
+    ~Buffer() { swinv2_dense::scratch.give_back(bytes); }
+    operator T*() const { return memory; }
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from swinv2_dense import cpu
+from swinv2_dense.cpu import attention as cpu_attention
 from swinv2_dense.cpu import block as cpu_block
+from swinv2_dense.cpu import linear as cpu_linear
 from swinv2_dense.layers import SwinBlock, WindowAttention
 
 DIM, HEADS = 24, 3
@@ -81,10 +84,21 @@ def test_bands_equal_the_modules(
         (torch.float16, True),
     ],
 )
+@pytest.mark.parametrize("faster", [True, False])
+@pytest.mark.parametrize("extra_norm", [False, True])
 @torch.no_grad()
 @pytest.mark.kernels
-def test_other_dtypes_equal_the_modules(dtype: torch.dtype, autocast: bool, taken: list[Tensor]) -> None:
-    block, x = make((4, 4)), torch.randn(2, 9, 10, DIM).to(dtype)
+def test_other_dtypes_equal_the_modules(
+    dtype: torch.dtype,
+    autocast: bool,
+    extra_norm: bool,
+    faster: bool,
+    taken: list[Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (cpu_linear, cpu_attention):
+        monkeypatch.setattr(module, "bfloat16_is_faster", lambda: faster)
+    block, x = make((4, 4), extra_norm=extra_norm), torch.randn(2, 9, 10, DIM).to(dtype)
     if not autocast:
         block = block.to(dtype)
     with torch.autocast("cpu", dtype) if autocast else nullcontext():
@@ -92,6 +106,36 @@ def test_other_dtypes_equal_the_modules(dtype: torch.dtype, autocast: bool, take
     assert taken and out.dtype == expected.dtype
     tolerance = 1e-9 if dtype == torch.float64 else 0.02
     torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("faster", [True, False])
+@torch.no_grad()
+@pytest.mark.kernels
+def test_bfloat16_is_nearer_to_float32_than_torchs(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (cpu_linear, cpu_attention):
+        monkeypatch.setattr(module, "bfloat16_is_faster", lambda: faster)
+    block, x = make((8, 8)), torch.randn(1, 32, 32, DIM)
+    exact = block(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        errors = [(f(x) - exact).norm() / exact.norm() for f in (block, lambda x: by_modules(block, x))]
+    assert errors[0] < errors[1] < 2.5e-2
+    assert faster or errors[0] < 1e-6
+
+
+@torch.no_grad()
+@pytest.mark.kernels
+def test_memory_of_bands_is_kept_up_to_a_limit_and_by_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = cpu_block._Room()
+    with torch.inference_mode():
+        first = room((3, 5), torch.float32)
+    room((3, 5), torch.float32).fill_(1)  # by whoever is not in inference mode
+    assert room((2, 4), torch.bfloat16).data_ptr() == first.data_ptr()
+    assert room((3, 5), torch.float32).shape == (3, 5)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(room, (3, 5), torch.float32).result().data_ptr() != first.data_ptr()
+    monkeypatch.setattr(cpu_block, "ROOM", 64)
+    assert room((17,), torch.float32).data_ptr() != first.data_ptr()
+    assert room((4,), torch.float32).data_ptr() == first.data_ptr()
 
 
 @torch.no_grad()
