@@ -120,8 +120,8 @@ def _flops_into(_: Any, x: Any, weight: Any, *rest: Any, out_shape: Any = None, 
 
 @lru_cache(maxsize=1)
 def bfloat16_is_faster() -> bool:
-    """Whether this processor computes more products of bfloat16 than of float32 in a second: measured, in a millisecond,
-    as names and flags do not tell. A Zen 4 computes twice as many, a Sapphire Rapids without AMX half as many."""
+    """Whether this processor computes more products of bfloat16 than of float32 in a second: measured, in a
+    millisecond, as names and flags do not tell. A Zen 4 computes twice as many, a Sapphire Rapids without AMX half."""
     native = library()
     if native is None:
         return False
@@ -154,22 +154,22 @@ def fused_linear(
     """:func:`linear`, then GELU, or a norm with ``residual`` added to it, in one pass and without gradients.
 
     Args:
-        half: multiply in bfloat16, if the processor gains by it. x and weight may be bfloat16, C is even, and a norm has
-            weights; the result is bfloat16 where no norm follows. Other processors multiply, and answer, in float32.
+        half: multiply in bfloat16, if the processor gains by it. x and weight may be bfloat16, C is even, and a norm
+            has weights; the result is bfloat16 where no norm follows. Other processors multiply, and answer, in float32.
         room: gives the memory of the result where the kernel computes it.
     """
-    of_norm = (None, None) if norm is None else (norm.weight, norm.bias)
     pairs = half and bfloat16_is_faster()
+    if half and not pairs:
+        x, weight = x.float(), weight.float()
+    small: list[Tensor | None] = [bias, *((None, None) if norm is None else (norm.weight, norm.bias)), residual]
     if half:
-        bias, *of_norm = (None if t is None else t.float() for t in (bias, *of_norm))
-        x, weight = (x, weight) if pairs else (x.float(), weight.float())
-    given = (weight, bias, *of_norm, residual)
-    whole = (residual is None) == (norm is None) == any(t is None for t in of_norm)
-    if half or (whole and not torch.is_autocast_enabled("cpu") and _fit(x, *given)):
-        weight, bias, norm_weight, norm_bias, residual = (None if t is None else t.contiguous() for t in given)
+        small = [None if t is None else t.float() for t in small]
+    whole = (residual is None) == (norm is None) == any(t is None for t in small[1:3])
+    if half or (whole and not torch.is_autocast_enabled("cpu") and _fit(x, weight, *small)):
+        bias, norm_weight, norm_bias, residual = (None if t is None else t.contiguous() for t in small)
         y = room((*x.shape[:-1], len(weight)), torch.bfloat16 if pairs and norm is None else torch.float32)
-        eps = 0.0 if norm is None else norm.eps
-        _linear_into(y, x.contiguous(), weight, bias, gelu, norm_weight, norm_bias, eps, residual, pairs)
+        x, weight, eps = x.contiguous(), weight.contiguous(), 0.0 if norm is None else norm.eps
+        _linear_into(y, x, weight, bias, gelu, norm_weight, norm_bias, eps, residual, pairs)
         return y
     y = F.linear(x, weight, bias)
     if gelu:
