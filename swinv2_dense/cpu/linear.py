@@ -1,8 +1,8 @@
 """Linear layers. On CPUs float32 takes ``linear.cpp``: an operator that autograd, fake tensors and the counter of
 operations know, and without gradients one that does what follows, a GELU, or a norm and a residual, in the same pass.
 
-Its products may be of bfloat16, summed up in float32. Processors differ by a factor of four in what they gain or lose by
-that, see :func:`bfloat16_is_faster`.
+Its products may be of bfloat16, summed up in float32. Processors differ by a factor of four in what they gain or lose
+by that, see :func:`bfloat16_is_faster`.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def fused_linear(
 
     Args:
         half: multiply in bfloat16, if the processor gains by it. x and weight may be bfloat16, C is even, and a norm
-            has weights; the result is bfloat16 where no norm follows. Other processors multiply, and answer, in float32.
+            has weights; the result is bfloat16 where no norm follows. Other processors work, and answer, in float32.
         room: gives the memory of the result where the kernel computes it.
     """
     pairs = half and bfloat16_is_faster()

@@ -254,10 +254,35 @@ def _write(program: torch.export.ExportedProgram, what: Exportable, path: Path, 
             output_names=list(what.outputs),
             opset_version=what.opset,
             custom_translation_table=onnx_translations() if what.task == "detection" else None,
+            optimize=False,
         )
-    assert onnx is not None
+        assert onnx is not None
+        _simplify(onnx.model)
     onnx.model.metadata_props[METADATA] = text
     onnx.save(path)
+
+
+def _simplify(model: Any) -> None:
+    """Functions in line, constants folded, nothing twice and nothing unused: what makes a file small and readable.
+
+    torch's own way to do this also searches for patterns, which takes half of an export's time and finds little here;
+    runtimes look for theirs when they open a file.
+    """
+    from onnx_ir.passes import common
+    from onnxscript import optimizer
+
+    optimizer.inline(model)
+    while optimizer.fold_constants(model).modified:
+        optimizer.remove_unused_nodes(model)
+    for tidy in (
+        common.RemoveUnusedFunctionsPass,
+        common.RemoveUnusedOpsetsPass,
+        common.DeduplicateInitializersPass,
+        common.CommonSubexpressionEliminationPass,
+        common.RemoveUnusedNodesPass,
+        common.NameFixPass,
+    ):
+        tidy()(model)
 
 
 @contextlib.contextmanager
