@@ -91,7 +91,9 @@ def get_model(
         )
     scope = _import_library(cfg)
     built: Any = _build(cfg, scope)
+    built._dump_init_info = lambda *_: None  # it would report every parameter: hundreds of lines
     built.init_weights()
+    del built._dump_init_info
     if source:
         from swinv2_dense.checkpoint import load_pretrained
 

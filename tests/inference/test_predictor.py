@@ -122,10 +122,12 @@ def test_weights_alone_need_a_config(run_of: RunOf, image: np.ndarray) -> None:
         Predictor(run.weights, "demo/htc_swinv2_demo")
 
 
-def test_a_built_model(run_of: RunOf, image: np.ndarray) -> None:
+def test_a_built_model(run_of: RunOf, image: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
     run = run_of("detection")
+    capfd.readouterr()
     model = get_model(run.config, pretrained=run.weights, device="cpu")
     assert not model.training
+    assert "torch.Size" not in "".join(capfd.readouterr())  # mmengine's report, hundreds of lines
     stored = Predictor(run.checkpoint, score=0.0, device="cpu")(image)
     assert equal(inference_model(model, image, score=0.0), stored)
     with pytest.raises(UserError, match="nobody has released"):
