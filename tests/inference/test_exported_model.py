@@ -89,6 +89,8 @@ def test_a_classifier(run_of: RunOf, file_of: Callable[..., Path], image: np.nda
     for one, other in zip(found, expected, strict=True):
         assert type(one) is type(other) and one.names == other.names and set(one.names) == {"cat", "dog", "bird"}
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+    if suffix == ".onnx":
+        assert_standard(file_of("shallow classification", suffix))
 
 
 @pytest.mark.slow
