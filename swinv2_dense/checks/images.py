@@ -16,7 +16,7 @@ from swinv2_dense.checks.findings import Finding
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
 
-__all__ = ["Header", "check_image", "read_header"]
+__all__ = ["Header", "check_image", "is_deep", "is_turned", "read_header"]
 
 _ORIENTATION = 274  # EXIF's tag
 _TURNED = (5, 6, 7, 8)  # its values that exchange height and width
@@ -63,7 +63,7 @@ def read_header(
         with _opened(path, content) as file, Image.open(file) as image:
             if image.height * image.width > max_pixels:
                 raise Image.DecompressionBombError
-            header = Header((image.height, image.width), _is_turned(image), image.mode, _is_deep(image))
+            header = Header((image.height, image.width), is_turned(image), image.mode, is_deep(image))
             if pixels or not _has_its_end(file, image.format):
                 image.load()
             return header
@@ -100,7 +100,8 @@ def _has_its_end(file: BinaryIO, kind: str | None) -> bool:
     return found
 
 
-def _is_turned(image: Image.Image) -> bool:
+def is_turned(image: Image.Image) -> bool:
+    """Whether OpenCV exchanges height and width of an opened image when it decodes it."""
     # Not by getexif(), which decodes a PNG for it, and believes XMP, which OpenCV does not read.
     tags = getattr(image, "tag_v2", None)
     if tags is None and (raw := image.info.get("exif")):
@@ -109,7 +110,8 @@ def _is_turned(image: Image.Image) -> bool:
     return tags is not None and tags.get(_ORIENTATION) in _TURNED
 
 
-def _is_deep(image: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
+    """Whether the samples of an opened image, which is not loaded yet, have more than 8 bits."""
     if image.mode.startswith(("I", "F")):
         return True
     tags = getattr(image, "tag_v2", {})

@@ -41,7 +41,7 @@ def read_class_folders(folder: Path, *, clips: bool = False) -> Found:
                 f"{shown(root / strangers[0])} is a class that is not trained on: add it to {SPLITS['train'][0]}"
             )
         splits[split] = _samples(root, classes, suffixes, what, all_needed=split == "train")
-    return Found(f"class folders of {what}", folder.resolve(), classes, splits)
+    return Found(f"class folders of {what}", folder.absolute(), classes, splits)
 
 
 def _samples(

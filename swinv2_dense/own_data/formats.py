@@ -10,6 +10,7 @@ from swinv2_dense.files import shown
 from swinv2_dense.own_data.class_folders import read_class_folders
 from swinv2_dense.own_data.coco import find_jsons, read_coco
 from swinv2_dense.own_data.maps import read_maps, write_maps
+from swinv2_dense.own_data.places import note_left_out, settle
 from swinv2_dense.own_data.samples import Found, split_samples
 from swinv2_dense.own_data.voc import find_xmls, read_voc
 from swinv2_dense.own_data.yolo import find_yaml, read_yolo
@@ -42,6 +43,7 @@ def read(
     """
     if not data.exists():
         raise UserError(f"--data {shown(data)} does not exist")
+    data = data.resolve() if data.is_dir() else data.parent.resolve() / data.name
     if images is not None and (scope != "mmdet" or data.is_dir()):
         raise UserError("--images names the images of a COCO file, for detection: leave it out")
     if ignore is not None and scope != "mmseg":
@@ -59,6 +61,8 @@ def read(
         else:
             raise UserError(f"--data: configs of default_scope {scope!r} take none; those of detection, segmentation, "
                             "classification and video do")  # fmt: skip
+    settle(found)
+    note_left_out(found, data, folder)
     if not found.splits.get("val"):
         found.splits = split_samples(found.splits["train"], seed)
         found.notes.append("no validation set: a fifth of the data became one, drawn at random")

@@ -68,7 +68,7 @@ def read_maps(
     for index, sample in enumerate(samples):
         sample.classes = [meaning.classes[meaning.table[v] - 1] for v in held[index] if meaning.table.get(v)]
     used = {name for sample in samples for name in sample.classes}
-    found = Found("images and index maps", folder.resolve(), meaning.classes, splits, masks=True)
+    found = Found("images and index maps", folder.absolute(), meaning.classes, splits, masks=True)
     ignored = [value for value in everywhere if not meaning.table.get(value)]
     found.notes.append(
         f"values {_listed(ignored)} of the maps are not trained on" if ignored else "no value is ignored"
@@ -141,7 +141,7 @@ def _paired(images: Path, maps: Path, *, some: bool = False) -> list[Sample]:
         stem = path.relative_to(images).with_suffix("").as_posix()
         names = [stem.removesuffix("_leftImg8bit") + ending for ending in (*_ENDINGS, "_gtFine_labelIds")]
         if place := next((by_name[name] for name in names if name in by_name), None):
-            samples.append(Sample(path.resolve(), map=place.resolve()))
+            samples.append(Sample(path.absolute(), map=place.absolute()))
         else:
             without.append(path)
     if without and not some:

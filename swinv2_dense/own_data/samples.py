@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from swinv2_dense.checks.images import is_turned
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
 
@@ -24,6 +25,7 @@ __all__ = [
     "find_images",
     "image_size",
     "split_folder",
+    "split_folders",
     "split_samples",
 ]
 
@@ -31,11 +33,9 @@ IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".p
 # What a folder or a file of a split is called, in order of preference.
 SPLITS = {
     "train": ("train", "training", "train2017", "videos_train"),
-    "val": ("val", "valid", "validation", "val2017", "videos_val", "test"),
+    "val": ("val", "valid", "validation", "val2017", "videos_val", "dev", "eval", "test", "testing"),
 }
 _VAL_SHARE, _VAL_MOST = 0.2, 2000
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
-_ORIENTATION = 0x0112
 
 
 @dataclass
@@ -66,45 +66,77 @@ def split_samples(samples: Sequence[Sample], seed: int) -> dict[str, list[Sample
     """A fifth of the samples, at most 2000, becomes the validation set, drawn at random.
 
     A sample that is the only one with some class is trained on; apart from that the shares are the same everywhere.
+    Altered copies of one image, which Roboflow calls ``NAME.rf.HASH.jpg``, stay together.
 
     Raises:
-        UserError: there are fewer than two samples.
+        UserError: there are fewer than two samples, or all are copies of one image.
     """
     if len(samples) < 2:
         raise UserError(f"own data: {len(samples)} samples cannot be split into training and validation; add some")
-    wanted = max(1, min(_VAL_MOST, round(_VAL_SHARE * len(samples))))
+    copies: dict[Path, list[int]] = {}
+    for index, sample in enumerate(samples):
+        copies.setdefault(sample.path.with_name(sample.path.name.split(".rf.")[0]), []).append(index)
+    if len(copies) < 2:
+        raise UserError(
+            f"own data: all {len(samples)} samples are copies of {next(iter(copies)).name}, which cannot be split; "
+            "add other images"
+        )
+    groups = list(copies.values())
+    least = min(map(len, groups))
+    wanted = max(least, min(_VAL_MOST, round(_VAL_SHARE * len(samples))))
     left = Counter(name for sample in samples for name in set(sample.classes))
-    order = list(range(len(samples)))
-    random.Random(seed).shuffle(order)
+    random.Random(seed).shuffle(groups)
     chosen: set[int] = set()
-    for index in order:
-        names = set(samples[index].classes)
-        if len(chosen) < wanted and all(left[name] > 1 for name in names):
-            chosen.add(index)
-            left.subtract(names)
-    if not chosen:  # every sample is the only one of its class
-        chosen = {order[0]}
+    for group in groups:
+        held = Counter(name for index in group for name in set(samples[index].classes))
+        if len(chosen) + len(group) <= wanted and all(left[name] > count for name, count in held.items()):
+            chosen.update(group)
+            left.subtract(held)
+    if not chosen:  # every image is the only one of its class
+        chosen = set(next(group for group in groups if len(group) == least))
     parts = {"train": set(range(len(samples))) - chosen, "val": chosen}
     return {name: [samples[index] for index in sorted(indices)] for name, indices in parts.items()}
 
 
 def common_folder(splits: dict[str, list[Sample]]) -> Path:
     """The innermost folder that holds all of the samples' files."""
-    return Path(os.path.commonpath([sample.path.parent for samples in splits.values() for sample in samples]))
+    folders = {sample.path.parent for samples in splits.values() for sample in samples}
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError as error:
+        raise UserError(f"own data: the files lie on several drives ({error}): bring them to one") from error
+
+
+def split_folders(root: Path, split: str) -> list[Path]:
+    """The folders of a split in ``root``, in order of preference; capitals do not matter."""
+    ranked = [
+        (SPLITS[split].index(path.name.lower()), path)
+        for path in root.iterdir()
+        if path.name.lower() in SPLITS[split] and path.is_dir()
+    ]
+    return [path for _, path in sorted(ranked)]
 
 
 def split_folder(root: Path, split: str) -> Path | None:
     """The folder of a split in ``root``, whatever it is called, or None."""
-    return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
+    return next(iter(split_folders(root, split)), None)
 
 
-def find_images(folder: Path, suffixes: Sequence[str] = IMAGES) -> Iterator[Path]:
-    """Images in a folder and the folders in it, sorted."""
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(tuple(suffixes)) and not name.startswith("."):
-                yield Path(parent, name)
+def find_images(folder: Path, suffixes: Sequence[str] = IMAGES, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Images in a folder and the folders in it, sorted. A link to a folder that it lies in (``above``) is left out."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = sorted((e for e in os.scandir(folder) if not e.name.startswith(".")), key=lambda e: e.name)
+    except OSError as error:
+        raise UserError(f"{shown(folder)} cannot be read ({error.strerror or error})") from error
+    for entry in entries:
+        if entry.name.lower().endswith(tuple(suffixes)) and not entry.is_dir():
+            yield Path(entry.path)
+    for entry in entries:
+        if entry.is_dir():
+            yield from find_images(Path(entry.path), suffixes, above | {real})
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -116,7 +148,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            turned = is_turned(image)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{shown(path)} is no image that can be read ({error}): replace or remove it") from error
     return (width, height) if turned else (height, width)

@@ -44,7 +44,7 @@ def read_voc(folder: Path) -> Found:
         else:
             splits = {"train": list(samples.values())}
     classes = sorted({name for samples in splits.values() for sample in samples for name in sample.classes})
-    return Found("Pascal VOC", folder.resolve(), classes, splits)
+    return Found("Pascal VOC", folder.absolute(), classes, splits)
 
 
 def _list(folder: Path, split: str) -> list[str] | None:
@@ -80,7 +80,7 @@ def _image(path: Path, folder: Path, filename: str) -> Path:
     for place in places:
         for name in names:
             if (place / name).is_file():
-                return (place / name).resolve()
+                return (place / name).absolute()
     raise UserError(f"{shown(path)}: there is no image {filename or path.stem} in JPEGImages or beside it: add it")
 
 
