@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import read_text, shown
 from swinv2_dense.own_data.samples import IMAGES, Found, Sample, common_folder, find_images, image_size
+from swinv2_dense.own_data.yolo_labels import LabelFiles
 
 __all__ = ["find_yaml", "read_yolo"]
 
@@ -25,9 +27,9 @@ def find_yaml(folder: Path) -> Path | None:
     return None
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, loader: type = yaml.SafeLoader) -> Any:
     try:
-        return yaml.safe_load(read_text(path))
+        return yaml.load(read_text(path), loader)
     except yaml.YAMLError as error:
         raise UserError(f"{shown(path)} is no valid YAML: {error}") from error
 
@@ -35,19 +37,33 @@ def _load(path: Path) -> Any:
 def read_yolo(path: Path) -> Found:
     """Read what a data.yaml names: boxes ``class x y w h``, polygons ``class x y x y ...``, relative to the image.
 
+    Of key points, which ``kpt_shape`` announces, the boxes before them are read.
+
     Raises:
         UserError: a class, a line, or a place of images that does not fit, naming the file.
     """
     content = _load(path)
-    names = _names(content, path)
-    splits = {}
+    names, points = _names(content, path), _key_points(content, path)
+    splits: dict[str, list[Sample]] = {}
+    notes: list[str] = []
+    files = LabelFiles()
     for split, keys in {"train": ("train",), "val": ("val", "valid", "test")}.items():
-        entry = next((content[key] for key in keys if content.get(key)), None)
-        if entry is not None:
-            splits[split] = [_sample(image, names) for image in _images(entry, content, path)]
+        key = next((key for key in keys if content.get(key)), None)
+        if key is None:
+            continue
+        images = list(_images(content[key], content, path))
+        if not images:
+            raise UserError(
+                f"{shown(path)}: there are no images in {key}: {content[key]}; correct the path, or add them"
+            )
+        splits[split] = [_sample(image, files.of(image), names, points) for image in images]
+        notes += files.missing(images, f"{shown(path)}, {key}")
     if not splits.get("train"):
         raise UserError(f"{shown(path)} names no images to train on: give train: a folder of images")
-    found = Found("YOLO", common_folder(splits), list(names.values()), splits)
+    notes += files.left_over()
+    if points:
+        notes.append("key points are left out: only the boxes are trained on")
+    found = Found("YOLO", common_folder(splits), list(names.values()), splits, notes)
     objects = [o for samples in splits.values() for sample in samples for o in sample.objects]
     found.masks = bool(objects) and all("segmentation" in o for o in objects)
     return found
@@ -55,13 +71,33 @@ def read_yolo(path: Path) -> Found:
 
 def _names(content: Any, path: Path) -> dict[int, str]:
     names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, list):
-        names = dict(enumerate(names))
     if names is None and isinstance(content, dict) and isinstance(content.get("nc"), int):
-        names = {index: f"class {index}" for index in range(content["nc"])}
-    if not isinstance(names, dict) or not names or not all(isinstance(index, int) for index in names):
+        return {index: f"class {index}" for index in range(content["nc"])}
+    if names:
+        written = _load(path, yaml.BaseLoader)["names"]  # as text: YAML takes yes and no for True and False
+        values = dict(enumerate(names)) if isinstance(names, list) else names
+        texts = dict(enumerate(written)) if isinstance(names, list) else written
+    if not names or not isinstance(values, dict) or not all(str(index).isdecimal() for index in texts):
         raise UserError(f"{shown(path)} names no classes: give names: a list, or index: name")
-    return {index: str(names[index]) for index in sorted(names)}
+    found: dict[int, str] = {}
+    empty = [str(index) for index, value in values.items() if value is None]
+    for index, text in texts.items():
+        if str(index) in empty or not isinstance(text, str) or not text.strip():
+            raise UserError(f"{shown(path)}: names gives no name for class {index}: write one, in quotes if it is null")
+        if text.strip() in found.values():
+            raise UserError(f"{shown(path)} names two classes {text.strip()!r}: rename or merge them")
+        found[int(index)] = text.strip()
+    return dict(sorted(found.items()))
+
+
+def _key_points(content: Any, path: Path) -> int:
+    """How many numbers of key points follow a box: kpt_shape is how many points there are, of how many numbers."""
+    shape = content.get("kpt_shape")
+    if not shape:
+        return 0
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
+        raise UserError(f"{shown(path)}: kpt_shape is {shape}, not [points, 2 or 3]: correct or remove it")
+    return int(shape[0] * shape[1])
 
 
 def _images(entry: Any, content: dict[str, Any], path: Path) -> Iterator[Path]:
@@ -70,52 +106,62 @@ def _images(entry: Any, content: dict[str, Any], path: Path) -> Iterator[Path]:
         place = _place(str(part), content, path)
         if place.is_dir():
             yield from find_images(place)
-        elif place.suffix == ".txt":
+        elif place.suffix.lower() == ".txt":
+            roots = [place.parent, *_roots(content, path)]
             for line in filter(None, map(str.strip, read_text(place).splitlines())):
-                yield place.parent / line.removeprefix("./") if not Path(line).is_absolute() else Path(line)
+                image = next((root / line for root in roots if (root / line).is_file()), place.parent / line)
+                if not image.is_file() or image.suffix.lower() not in IMAGES:
+                    raise UserError(f"{shown(place)}: {line} is no image: correct the list, or add it")
+                yield _named(image)
         else:
             raise UserError(f"{shown(path)}: {part} is neither a folder of images nor a .txt list of them")
 
 
+def _roots(content: dict[str, Any], path: Path) -> list[Path]:
+    return [path.parent / str(content.get("path") or ""), path.parent]
+
+
 def _place(part: str, content: dict[str, Any], path: Path) -> Path:
     """Where a split is, tried in the ways that exporters mean it: Roboflow writes ../train/images for train/images."""
-    roots = [path.parent / str(content.get("path") or ""), path.parent]
+    roots = _roots(content, path)
     for root in roots:
         for name in (part, part.removeprefix("../")):
             if (root / name).exists():
-                return (root / name).resolve()
+                return _named(root / name)
     raise UserError(f"{shown(path)}: {part} does not exist below {shown(roots[0])}: correct the path in the file")
 
 
-def _labels_of(image: Path) -> Path:
-    """The label file: in the folder labels that mirrors the last folder images of the path, or beside the image."""
-    parts = list(image.parts)
-    if "images" in parts[:-1]:
-        place = len(parts) - 2 - parts[-2::-1].index("images")
-        parts[place] = "labels"
-    return Path(*parts).with_suffix(".txt")
+def _named(path: Path) -> Path:
+    """Absolute and without ``..``; links stay, as labels lie where the names of images lead."""
+    tidy = Path(os.path.abspath(path))
+    return tidy if tidy.exists() and tidy.samefile(path) else path.resolve()  # a link before .. leads elsewhere
 
 
-def _sample(image: Path, names: dict[int, str]) -> Sample:
-    if not image.is_file() or image.suffix.lower() not in IMAGES:
-        raise UserError(f"{shown(image)} is no image, although the YOLO data name it: correct the list, or add it")
-    sample = Sample(image.resolve(), size=image_size(image))
-    labels = _labels_of(image)
-    if labels.is_file():  # no file: nothing in the image
+def _sample(image: Path, labels: Path | None, names: dict[int, str], points: int) -> Sample:
+    sample = Sample(image, size=image_size(image))
+    if labels is not None:  # no file: nothing in the image
         for number, line in enumerate(read_text(labels).splitlines(), start=1):
             if line.strip():
-                sample.objects.append(_object(line.split(), sample.size or (0, 0), names, f"{labels}, line {number}"))
+                where = f"{labels}, line {number}"
+                sample.objects.append(_object(line.split(), sample.size or (0, 0), names, points, where))
     sample.classes = [o["category"] for o in sample.objects]
     return sample
 
 
-def _object(fields: list[str], size: tuple[int, int], names: dict[int, str], where: str) -> dict[str, Any]:
+def _object(fields: list[str], size: tuple[int, int], names: dict[int, str], points: int, where: str) -> dict[str, Any]:
     try:
         index, values = int(fields[0]), [float(value) for value in fields[1:]]
     except ValueError:
         raise UserError(f"{where}: {' '.join(fields[:6])!r} is no class index with coordinates") from None
     if index not in names:
         raise UserError(f"{where}: class {index} is none of the {len(names)} that data.yaml names: correct either")
+    if points:
+        if len(values) not in (4, 4 + points):
+            raise UserError(
+                f"{where}: {len(values)} numbers are no box (4) with the {points} of key points that kpt_shape says: "
+                "correct either"
+            )
+        values = values[:4]
     if not all(-_SLACK <= value <= 1 + _SLACK for value in values):
         raise UserError(f"{where}: coordinates must be relative to the image, from 0 to 1: divide by its size")
     height, width = size
