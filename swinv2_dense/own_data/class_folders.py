@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
-from swinv2_dense.own_data.samples import IMAGES, SPLITS, Found, Sample, find_images, split_folder
+from swinv2_dense.own_data.samples import IMAGES, SPLITS, Found, Sample, find_images, split_folders
 
 __all__ = ["CLIPS", "read_class_folders"]
 
 CLIPS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
+_SPLIT = re.compile("train|val|test|dev|eval", re.IGNORECASE)
 
 
 def read_class_folders(folder: Path, *, clips: bool = False) -> Found:
@@ -21,27 +23,53 @@ def read_class_folders(folder: Path, *, clips: bool = False) -> Found:
         UserError: fewer than two classes, a class without files, or a validation class that is not trained on.
     """
     suffixes, what = (CLIPS, "clips") if clips else (IMAGES, "images")
-    train, val = split_folder(folder, "train"), split_folder(folder, "val")
-    roots = {"train": folder}
-    if train is not None and _classes(train):
-        roots = {"train": train} | ({"val": val} if val is not None and _classes(val) else {})
+    roots = {"train": folder} | _splits(folder)
     classes = _classes(roots["train"])
     if len(classes) < 2:
         raise UserError(
             f"{shown(roots['train'])} holds {len(classes)} class folders: give one folder of {what} a class"
         )
-    if any(name.startswith("train") or name.endswith("train") for name in classes) and len(classes) <= 3:
-        raise UserError(
-            f"{shown(folder)} holds {', '.join(classes)}, which look like splits, not classes: call them train and val"
-        )
     splits = {}
     for split, root in roots.items():
         if strangers := sorted(set(_classes(root)) - set(classes)):
             raise UserError(
-                f"{shown(root / strangers[0])} is a class that is not trained on: add it to {SPLITS['train'][0]}"
+                f"{shown(root / strangers[0])} is a class that is not trained on: add it to {roots['train'].name}"
             )
         splits[split] = _samples(root, classes, suffixes, what, all_needed=split == "train")
     return Found(f"class folders of {what}", folder.absolute(), classes, splits)
+
+
+def _splits(folder: Path) -> dict[str, Path]:
+    """The folders of splits: those of a split's name that hold folders, for one that holds files is a class."""
+    held = {name: set(_classes(folder / name)) for name in _classes(folder) if not _holds_files(folder / name)}
+    found = {}
+    for split in SPLITS:
+        if path := next((path for path in split_folders(folder, split) if held.get(path.name)), None):
+            found[split] = path
+    if "train" in found:
+        train = found["train"].name
+        alike = [] if "val" in found else [name for name in held if name != train and held[name] & held[train]]
+    elif "val" in found:
+        raise UserError(f"{shown(folder)} holds {found['val'].name} and no train: call the folder to train on train")
+    else:
+        same = len(held) == len(_classes(folder)) > 1 and len({frozenset(names) for names in held.values()}) == 1
+        alike = [
+            name
+            for name in held
+            if (same and len(held[name]) > 1)
+            or (_SPLIT.search(name) and any(held[name] & held[other] for other in held if other != name))
+        ]
+    if alike:
+        raise UserError(
+            f"{shown(folder)} holds {', '.join(held)}, which look like splits, not classes, because they hold the same "
+            "folders: call them train and val, or put the files of a class into its folder itself"
+        )
+    return found
+
+
+def _holds_files(folder: Path) -> bool:
+    """Whether files that could be trained on lie in a folder itself."""
+    return any(path.name.lower().endswith((*IMAGES, *CLIPS)) and path.name[0] != "." for path in folder.iterdir())
 
 
 def _samples(
@@ -59,4 +87,6 @@ def _samples(
 
 
 def _classes(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+    )

@@ -45,3 +45,52 @@ def test_folders_of_splits_are_no_classes(tmp_path: Path) -> None:
 def test_one_class_is_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 class folders"):
         read_class_folders(class_folders(tmp_path, {"ant": 3}))
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [("Training", "Testing"), ("Train", "Val"), ("TRAIN", "Valid"), ("train", "dev"), ("training", "Eval")],
+)
+def test_splits_by_any_usual_name(tmp_path: Path, train: str, val: str) -> None:
+    for split in (train, val):
+        class_folders(tmp_path / split, {"ant": 2, "bee": 1})
+    found = read_class_folders(tmp_path)
+    assert found.classes == ["ant", "bee"]
+    assert {k: {s.path.parent.parent.name for s in v} for k, v in found.splits.items()} == {
+        "train": {train},
+        "val": {val},
+    }
+
+
+@pytest.mark.parametrize(
+    "names", [("bus", "car", "train"), ("dev", "test"), ("Train", "plane"), ("train_a", "train_b")]
+)
+def test_a_folder_of_files_is_a_class_whatever_its_name(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert read_class_folders(class_folders(tmp_path, dict.fromkeys(names, 2))).classes == sorted(names)
+
+
+def test_folders_in_a_class_stay_in_it(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"cat/2020": 1, "cat/2021": 1, "dog/2020": 2, "cow": 1})
+    assert [s.classes[0] for s in read_class_folders(tmp_path).splits["train"]] == ["cat", "cat", "cow", "dog", "dog"]
+
+
+@pytest.mark.parametrize(
+    "names", [("set1", "set2"), ("fold_a", "fold_b", "fold_c"), ("train", "more"), ("mytest", "x")]
+)
+def test_folders_that_hold_the_same_folders_are_no_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        class_folders(tmp_path / name, {"ant": 1, "bee": 1})
+    with pytest.raises(UserError, match=f"{names[0]}.*{names[-1]}|{names[-1]}.*{names[0]}"):
+        read_class_folders(tmp_path)
+
+
+def test_a_validation_set_alone(tmp_path: Path) -> None:
+    for name in ("dev", "test"):
+        class_folders(tmp_path / name, {"ant": 1, "bee": 1})
+    with pytest.raises(UserError, match="holds dev and no train"):
+        read_class_folders(tmp_path)
+
+
+def test_images_to_test_without_classes_are_no_validation_set(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"train/ant": 2, "train/bee": 2, "test": 3})
+    assert set(read_class_folders(tmp_path).splits) == {"train"}
