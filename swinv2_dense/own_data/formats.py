@@ -11,7 +11,7 @@ from swinv2_dense.own_data.class_folders import read_class_folders
 from swinv2_dense.own_data.coco import find_jsons, read_coco
 from swinv2_dense.own_data.maps import read_maps, write_maps
 from swinv2_dense.own_data.places import note_left_out, settle
-from swinv2_dense.own_data.samples import Found, split_samples
+from swinv2_dense.own_data.samples import Found, split_folder, split_samples
 from swinv2_dense.own_data.voc import find_xmls, read_voc
 from swinv2_dense.own_data.yolo import find_yaml, read_yolo
 from swinv2_dense.progress import Progress, silent
@@ -89,9 +89,15 @@ def _detection(data: Path, images: Path | None) -> Found:
                 f"{shown(data)} holds only {jsons['val'].name}: give it as --data to split it, or add train"
             )
         return read_coco(jsons)
-    places = [data, *(path for path in data.iterdir() if path.is_dir())]
-    if any(find_xmls(place) for place in places):
+    train = split_folder(data, "train")
+    if find_xmls(data) or (train is not None and find_xmls(train)):
         return read_voc(data)
+    inner = [path for path in sorted(data.iterdir()) if find_xmls(path)]  # VOCdevkit holds VOC2007 and others
+    if len(inner) == 1:
+        return read_voc(inner[0])
+    if inner:
+        names = ", ".join(path.name for path in inner)
+        raise UserError(f"{shown(data)} holds VOC's .xml in {names}, none called train: give one of them as --data")
     raise UserError(
         f"--data {shown(data)}: found no COCO .json (in it or in annotations), no YOLO data.yaml and no VOC .xml; see "
         "docs/own_data"
