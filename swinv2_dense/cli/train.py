@@ -73,7 +73,7 @@ def _add_own_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=int, metavar="N", help="how long to train")
     group.add_argument("--batch", type=_batch, metavar="N", help="images at a time, or auto: what the memory holds")
     group.add_argument("--images", type=Path, metavar="DIR", help="where the images of a COCO .json are")
-    group.add_argument("--ignore", type=int, nargs="+", metavar="VALUE", help="of index maps (default: 255)")
+    group.add_argument("--ignore", type=int, nargs="+", metavar="VALUE", help="of index maps, besides 255")
     group.add_argument("--split-seed", type=int, metavar="N", help="of the split into training and validation")
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from swinv2_dense.checks.images import is_deep
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import read_text, shown, write_image
+from swinv2_dense.files import shown, write_image
+from swinv2_dense.own_data.lists import split_by_lists
 from swinv2_dense.own_data.names import Legend, find_legend
-from swinv2_dense.own_data.samples import SPLITS, Found, Sample, find_images, image_size, split_folder
+from swinv2_dense.own_data.samples import SPLITS, Found, Sample, find_images, image_size, split_folders
 from swinv2_dense.progress import Progress, counted, silent
 
 __all__ = ["read_maps", "write_maps"]
@@ -24,6 +26,7 @@ _MAP_FOLDERS = (
 )
 # What map files have in their names besides the image's.
 _ENDINGS = ("", "_mask", "_label", "_labels", "_seg", "_segmentation", "_gt", "_L", "_labelIds", "-mask", "_annotation")
+_TESTS = ("test", "testing")
 _IGNORED, _MOST_CLASSES = 255, 254
 
 
@@ -49,12 +52,12 @@ def read_maps(
       number; any other greatest value is a mistake;
     - without a legend every value is a class.
 
-    Values in ``ignore`` are not trained on, 255 where none are given and the legend does not name it.
+    Values in ``ignore`` are not trained on, nor is 255 unless the legend numbers it.
 
     Raises:
         UserError: an image without map, other sizes, or values that the legend does not know.
     """
-    splits = _pairs(folder)
+    splits = _pairs(folder.absolute())
     samples = [sample for part in splits.values() for sample in part]
     legend = find_legend(folder)
     held: dict[int, list[int]] = {}
@@ -73,6 +76,9 @@ def read_maps(
     found.notes.append(
         f"values {_listed(ignored)} of the maps are not trained on" if ignored else "no value is ignored"
     )
+    if legend is not None and not legend.numbered:
+        named = [f"{value} {meaning.classes[index - 1]}" for value, index in meaning.table.items()]
+        found.notes.append(f"values of the maps by the lines of {legend.path.name}: {_listed(named)}")
     if unused := [name for name in meaning.classes if name not in used]:
         found.notes.append(f"{len(unused)} classes are in no map: {_listed(unused)}")
     return found, meaning
@@ -94,31 +100,33 @@ def write_maps(found: Found, values: _Values, folder: Path, progress: Progress =
 
 def _pairs(folder: Path) -> dict[str, list[Sample]]:
     """Samples by split: images/train beside maps/train, or train/images beside train/maps, or no split at all."""
-    roots = {split: split_folder(folder, split) for split in SPLITS}
     splits: dict[str, list[Sample]] = {}
-    if roots["train"] is not None and _subfolder(roots["train"], _IMAGE_FOLDERS) is not None:
-        for split, root in roots.items():
-            if root is not None:
+    for split in SPLITS:
+        for root in split_folders(folder, split):
+            images, maps = _subfolder(root, _IMAGE_FOLDERS), _subfolder(root, _MAP_FOLDERS)
+            if split not in splits and images is not None and (maps is not None or split == "train"):
                 splits[split] = _paired(*_both(root))
+    if "train" in splits:
         return splits
     images, maps = _both(folder)
     for split in SPLITS:
-        of_images, of_maps = split_folder(images, split), split_folder(maps, split)
-        if of_images is not None and of_maps is not None:
-            splits[split] = _paired(of_images, of_maps)
+        if (pair := _same_split(images, maps, split)) is not None:
+            splits[split] = _paired(*pair)
     if "train" in splits:
         return splits
     lists = folder / "ImageSets" / "Segmentation"
     samples = _paired(images, maps, some=lists.is_dir())
-    if (lists / "train.txt").is_file() and (lists / "val.txt").is_file():
-        by_name = {sample.path.stem: sample for sample in samples}
-        for split in SPLITS:
-            names = read_text(lists / f"{split}.txt").split()
-            if lacking := [name for name in names if name not in by_name]:
-                raise UserError(f"{shown(lists / split)}.txt names {lacking[0]}, which has no image with a map: add it")
-            splits[split] = [by_name[name] for name in names]
-        return splits
-    return {"train": samples}
+    by_name = {sample.path.relative_to(images).with_suffix("").as_posix(): sample for sample in samples}
+    return split_by_lists(by_name, lists) or {"train": samples}
+
+
+def _same_split(images: Path, maps: Path, split: str) -> tuple[Path, Path] | None:
+    """A split's folders of images and of maps: of one name, or else of names that mean the same."""
+    pairs = [(one, other) for one in split_folders(images, split) for other in split_folders(maps, split)]
+    meant = [(a.name.lower(), b.name.lower()) for a, b in pairs]
+    same = [pair for pair, (a, b) in zip(pairs, meant, strict=True) if a == b]
+    alike = [pair for pair, (a, b) in zip(pairs, meant, strict=True) if (a in _TESTS) == (b in _TESTS)]
+    return next(iter(same + alike), None)
 
 
 def _both(folder: Path) -> tuple[Path, Path]:
@@ -130,12 +138,17 @@ def _both(folder: Path) -> tuple[Path, Path]:
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_dir()), None)
+    held = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    return next((held[name.lower()] for name in names if name.lower() in held), None)
 
 
 def _paired(images: Path, maps: Path, *, some: bool = False) -> list[Sample]:
     """Each image with its map. some: images without a map are left out, as VOC has them."""
-    by_name = {path.relative_to(maps).with_suffix("").as_posix(): path for path in find_images(maps)}
+    by_name: dict[str, Path] = {}
+    for path in find_images(maps):
+        name = path.relative_to(maps).with_suffix("").as_posix()
+        if (other := by_name.setdefault(name, path)) != path:
+            raise UserError(f"{shown(other)} and {shown(path.name)} may both be the map of {name}: remove one")
     samples, without = [], []
     for path in find_images(images):
         stem = path.relative_to(images).with_suffix("").as_posix()
@@ -159,13 +172,22 @@ def _read(sample: Sample, colours: bool) -> np.ndarray:
     assert path is not None
     try:
         with Image.open(path) as image:
-            mode = image.mode
+            mode, deep = image.mode, is_deep(image)
             if colours:
                 values = np.asarray(image.convert("RGB"), np.int64) @ np.array([65536, 256, 1])
             else:
-                values = np.asarray(image).astype(np.int64)
+                stored = np.asarray(image)
+                with np.errstate(invalid="ignore"):
+                    values = stored.astype(np.int64)
+                whole = np.array_equal(values, stored)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{shown(path)} is no map that can be read ({error}): replace or remove it") from error
+    if deep and mode in ("RGB", "RGBA", "LA"):
+        raise UserError(
+            f"{shown(path)} has several channels of 16 bits, of which the lower 8 are lost: save maps of one channel"
+        )
+    if not colours and not whole:
+        raise UserError(f"{shown(path)} has values that are no whole numbers: save maps of indices")
     if values.ndim == 3 and all(
         np.array_equal(values[..., 0], values[..., k]) for k in range(1, min(3, values.shape[2]))
     ):
@@ -189,9 +211,11 @@ def _read(sample: Sample, colours: bool) -> np.ndarray:
 def _meaning(values: Sequence[int], legend: Legend | None, ignore: Sequence[int] | None, folder: Path) -> _Values:
     """Which value of the maps is which class."""
     named = dict(legend.names) if legend is not None and legend.numbered else None
-    left_out = set(ignore) if ignore is not None else {_IGNORED} - set(named or ())
-    if legend is not None and legend.colours and ignore is None:
-        left_out = set()
+    left_out = set(ignore or ())
+    if legend is None or not legend.colours:
+        left_out |= {_IGNORED} - set(named or ())
+        if ignore is None:
+            _check_ignored(values, legend, left_out, folder)
     present = [value for value in values if value not in left_out]
     if not present:
         raise UserError(f"every value of the maps in {shown(folder)} is ignored ({_listed(values)}): correct --ignore")
@@ -221,6 +245,19 @@ def _meaning(values: Sequence[int], legend: Legend | None, ignore: Sequence[int]
     names = list(dict.fromkeys(classes.values()))  # several values or colours may be one class
     table = {value: names.index(name) + 1 for value, name in classes.items()}
     return _Values(table, names, legend is not None and legend.colours)
+
+
+def _check_ignored(values: Sequence[int], legend: Legend | None, left_out: set[int], folder: Path) -> None:
+    """Refuse maps in which 255, which nobody said to ignore, may be the class that is missing otherwise."""
+    others = [value for value in values if value not in left_out]
+    missing = len(others) < 2 or (
+        legend is not None and not legend.numbered and others == list(range(len(legend.names) - 1))
+    )
+    if _IGNORED in values and _IGNORED in left_out and others and missing:
+        raise UserError(
+            f"{shown(folder)}: the maps hold the values {_listed(values)}; is 255 a class? Then number the lines of "
+            "classes.txt ('0 background', '255 object'); if it is not trained on, say --ignore 255"
+        )
 
 
 def _listed(values: Sequence[object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ FILES = ("classes.txt", "labels.txt", "names.txt", "label_colors.txt", "labelmap
 _COLOUR = re.compile(r"(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\S.*)")
 _COLOUR_AFTER = re.compile(r"(\S.*?)[\s,:]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})(?:::?)?")
 _NUMBERED = re.compile(r"(\d{1,5})[\s,:]+(\S.*)")
+
+# pattern, and its groups of the name and of the numbers
+_KINDS = ((_COLOUR, 4, (1, 2, 3)), (_COLOUR_AFTER, 1, (2, 3, 4)), (_NUMBERED, 2, (1,)))
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ def find_legend(folder: Path) -> Legend | None:
     Raises:
         UserError: the lines are of several kinds, a colour is beyond 255, or a number comes twice.
     """
-    path = next((folder / name for name in FILES if (folder / name).is_file()), None)
+    held = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
+    path = next((held[name] for name in FILES if name in held), None)
     if path is None:
         return None
     lines = [
@@ -43,11 +48,20 @@ def find_legend(folder: Path) -> Legend | None:
     ]
     if not lines:
         raise UserError(f"{shown(path)} names no classes: write one a line, or remove the file")
-    for pattern, name, colour in ((_COLOUR, 4, (1, 2, 3)), (_COLOUR_AFTER, 1, (2, 3, 4)), (_NUMBERED, 2, (1,))):
+    kinds = [
+        next((kind for kind, (pattern, *_) in enumerate(_KINDS) if pattern.fullmatch(line)), None) for line in lines
+    ]
+    (usual, _), *others = Counter(kinds).most_common()
+    if others:
+        odd = next(line for line, kind in zip(lines, kinds, strict=True) if kind != usual)
+        raise UserError(
+            f"{shown(path)}: the line {shown(odd)!r} is of another kind than others: number every line or none, give "
+            "every one a colour or none; a line that is no class begins with #"
+        )
+    if usual is not None:
+        pattern, name, colour = _KINDS[usual]
         matches = [pattern.fullmatch(line) for line in lines]
-        if all(matches):
-            found = [(tuple(int(m[k]) for k in colour), m[name]) for m in matches if m is not None]
-            return _legend(path, found)
+        return _legend(path, [(tuple(int(m[k]) for k in colour), m[name]) for m in matches if m is not None])
     return Legend(path, dict(enumerate(lines)), numbered=False, colours=False)
 
 

@@ -30,6 +30,10 @@ def stored(root: Path, folder: Path, **options: object) -> tuple[list[str], list
         ("sky\nsea\n", [0, 1, 255], None, ["sky", "sea"], [1, 2, 0]),
         ("sky\nsea\n", [0, 1, 2], None, ["sky", "sea"], [0, 1, 2]),  # 0 is 'other'
         ("sky\nsea\n", [0, 1], [0], ["sky", "sea"], [0, 1]),
+        ("sky\nsea\n", [0, 1, 2, 255], [0], ["sky", "sea"], [0, 1, 2]),  # 255 besides
+        ("sky\nsea\n", [0, 1, 255], [0], ["sky", "sea"], [0, 1]),
+        ("0 background\n255 object\n", [0, 255], None, ["background", "object"], [1, 2]),
+        ("sky\nsea\nland\n", [0, 1, 255], [255], ["sky", "sea", "land"], [1, 2, 0]),
         ("sky\nsea\n", [0, 1, 100], [100], ["sky", "sea"], [1, 2, 0]),
         ("7 sky\n3 sea\n", [3, 7, 255], None, ["sea", "sky"], [1, 2, 0]),
         ("0: other\n7: sky\n", [0, 7], [0], ["sky"], [0, 1]),
@@ -130,4 +134,89 @@ def test_mistakes(tmp_path: Path) -> None:
 def test_folders_of_maps_by_their_usual_names(name: str, tmp_path: Path) -> None:
     root = maps(tmp_path / "data", {"a": [0, 1]})
     (root / "masks").rename(root / name)
+    assert [s.path.stem for s in read_maps(root)[0].splits["train"]] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("legend", "bands"),
+    [
+        ("background\nobject\n", [0, 255]),
+        (None, [0, 255]),
+        (None, [1, 255]),
+        ("0 background\n1 object\n", [0, 255]),
+        ("sky\nsea\nland\n", [0, 1, 255]),
+    ],
+)
+def test_255_that_may_be_a_class_is_asked_about(tmp_path: Path, legend: str | None, bands: list[int]) -> None:
+    root = maps(tmp_path, {"a": bands, "b": bands})
+    if legend is not None:
+        (root / "classes.txt").write_text(legend)
+    with pytest.raises(UserError, match=r"255; is 255 a class\?.*'255 object'.*--ignore 255"):
+        read_maps(root)
+
+
+def test_which_value_is_which_class_is_said(tmp_path: Path) -> None:
+    root = maps(tmp_path, {"a": [0, 1, 2]})
+    (root / "classes.txt").write_text("road\ntree\ncar\n")
+    assert "values of the maps by the lines of classes.txt: 0 road, 1 tree, 2 car" in read_maps(root)[0].notes
+    (root / "classes.txt").write_text("road\ntree\n")
+    assert "values of the maps by the lines of classes.txt: 1 road, 2 tree" in read_maps(root)[0].notes
+
+
+@pytest.mark.parametrize("lists", [("trainval", "test"), ("train", "val"), ("train", None)])
+def test_lists_of_every_kind(tmp_path: Path, lists: tuple[str, str | None]) -> None:
+    root = maps(tmp_path, {name: [0, 1] for name in ("a b", "c", "d")})
+    folder = root / "ImageSets/Segmentation"
+    folder.mkdir(parents=True)
+    for name, listed in zip(lists, ("a b\n", "c\n"), strict=True):
+        if name is not None:
+            (folder / f"{name}.txt").write_text(listed)
+    splits = {split: [s.path.stem for s in samples] for split, samples in read_maps(root)[0].splits.items()}
+    assert splits == {"train": ["a b"]} | ({"val": ["c"]} if lists[1] else {})
+
+
+def test_a_split_has_maps_of_its_own_name(tmp_path: Path) -> None:
+    flat = maps(tmp_path / "flat", {"a": [0, 1]})
+    for place in ("images/Train", "masks/train", "images/val", "masks/test"):
+        kind, suffix = place.split("/")[0], ".jpg" if place.startswith("images") else ".png"
+        (tmp_path / "data" / place).mkdir(parents=True)
+        (tmp_path / "data" / place / f"a{suffix}").write_bytes((flat / kind / f"a{suffix}").read_bytes())
+    assert set(read_maps(tmp_path / "data")[0].splits) == {"train"}
+    (tmp_path / "data/masks/test").rename(tmp_path / "data/masks/validation")
+    assert set(read_maps(tmp_path / "data")[0].splits) == {"train", "val"}
+
+
+def test_images_to_test_without_maps_are_no_validation_set(tmp_path: Path) -> None:
+    maps(tmp_path / "train", {"a": [0, 1]})
+    image(tmp_path / "test/images/b.jpg")
+    assert set(read_maps(tmp_path)[0].splits) == {"train"}
+
+
+def test_two_maps_of_an_image_are_named(tmp_path: Path) -> None:
+    root = maps(tmp_path, {"a": [0, 1]})
+    Image.open(root / "masks/a.png").save(root / "masks/a.tif")
+    with pytest.raises(UserError, match=r"a\.png and a\.tif may both be the map of a"):
+        read_maps(root)
+
+
+def test_maps_whose_values_would_be_rounded(tmp_path: Path) -> None:
+    root = maps(tmp_path, {"a": [0, 1]})
+    (root / "masks/a.png").unlink()
+    bands = np.tile(np.array([0, 0.5, 1, 1], np.float32).repeat(HEIGHT // 4)[:, None], (1, 60))
+    for wrong in (bands, np.where(bands == 0.5, np.nan, bands)):
+        Image.fromarray(wrong.astype(np.float32)).save(root / "masks/a.tif")
+        with pytest.raises(UserError, match=r"a\.tif has values that are no whole numbers"):
+            read_maps(root)
+    Image.fromarray(np.round(bands)).save(root / "masks/a.tif")
+    assert stored(root, tmp_path / "maps") == (["class 0", "class 1"], [[1, 2]])
+    (root / "masks/a.tif").unlink()
+    assert cv2.imwrite(str(root / "masks/a.png"), np.full((HEIGHT, 60, 3), 2, np.uint16))
+    with pytest.raises(UserError, match=r"a\.png has several channels of 16 bits"):
+        read_maps(root)
+
+
+def test_capitals_in_names_of_folders_do_not_matter(tmp_path: Path) -> None:
+    root = maps(tmp_path, {"a": [0, 1]})
+    (root / "images").rename(root / "Images")
+    (root / "masks").rename(root / "Masks")
     assert [s.path.stem for s in read_maps(root)[0].splits["train"]] == ["a"]
