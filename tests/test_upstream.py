@@ -67,6 +67,7 @@ NAMES = {
     "mmengine.utils:ManagerMixin": ["_instance_dict"],
     "torch.fx.experimental": ["_config"],
     "torch:UntypedStorage": ["_cdata"],
+    "torch": ["_is_functional_tensor"],
     "torch:Tensor": ["_version"],
     "torch.autograd:Variable": ["_execution_engine"],
     "torch.ops:aten.mm.default": ["_overloadpacket"],

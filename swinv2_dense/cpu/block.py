@@ -22,7 +22,7 @@ from torchvision.ops import StochasticDepth
 from swinv2_dense.cpu.attention import cpu_attention
 from swinv2_dense.cpu.linear import fused_linear
 from swinv2_dense.layers.block import Mlp, SwinBlock
-from swinv2_dense.layers.dispatch import is_transformed, is_untouched
+from swinv2_dense.layers.dispatch import inside_a_mode, is_transformed, is_untouched
 from swinv2_dense.layers.window_attention import WindowAttention
 
 __all__ = ["band_by_band", "only_infers"]
@@ -68,6 +68,7 @@ def only_infers(block: SwinBlock, x: Tensor) -> bool:
         and block.mlp.act.approximate == "none"
         and block.attn.qkv.bias is None
         and not is_transformed(*parameters)
+        and not torch._is_functional_tensor(x)  # functionalize takes no operator that writes
     )
 
 
@@ -80,8 +81,7 @@ def _in_bfloat16(block: SwinBlock, x: Tensor) -> bool:
         and x.dtype in kinds
         and all(p.dtype in kinds and not is_traceable_wrapper_subclass(p) for p in block.parameters())
         and block.attn.qkv.in_features % 2 == block.mlp.fc1.out_features % 2 == 0
-        and block.norm1.weight is not None
-        and block.norm2.weight is not None
+        and not any(p is None for norm in (block.norm1, block.norm2) for p in (norm.weight, norm.bias))
     )
 
 
@@ -93,7 +93,7 @@ class _Room(threading.local):
 
     def __call__(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         size = math.prod(shape) * dtype.itemsize
-        if size > ROOM:
+        if size > ROOM or inside_a_mode():
             return torch.empty(tuple(shape), dtype=dtype, device="cpu")
         if self.memory is None or self.memory.numel() < size:
             with torch.inference_mode(False):  # else it could not be written to outside

@@ -53,6 +53,21 @@ def _linear_into(
     pairs: bool,
 ) -> None:
     """``pairs``: whether products are of bfloat16; x, weight and, if no norm follows, y may be in it then."""
+    _compute(y, x, weight, bias, gelu, norm_weight, norm_bias, eps, residual, pairs)
+
+
+def _compute(
+    y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    gelu: bool,
+    norm_weight: Tensor | None,
+    norm_bias: Tensor | None,
+    eps: float,
+    residual: Tensor | None,
+    pairs: bool,
+) -> None:
     native = library()
     if native is None:
         raise RuntimeError("swinv2_dense::linear: the CPU kernels are not compiled here")
@@ -79,7 +94,7 @@ def _linear_into(
 @torch.library.custom_op("swinv2_dense::linear", mutates_args=(), device_types="cpu")
 def _linear(x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
     y = _fake(x, weight)
-    _linear_into(y, x, weight, bias, False, None, None, 0.0, None, False)
+    _compute(y, x, weight, bias, False, None, None, 0.0, None, False)
     return y
 
 

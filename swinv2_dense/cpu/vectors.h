@@ -81,7 +81,7 @@ inline Vec<float> zip_high(Vec<float> a, Vec<float> b) { return SHUFFLE(a, b, 2,
 
 // ---------------------------------------------------------------------------------------------------------- bfloat16
 
-struct BFloat16 { uint16_t bits; };
+struct __attribute__((may_alias)) BFloat16 { uint16_t bits; };  // whose pairs are read as numbers
 inline float wide(float x) { return x; }
 inline double wide(double x) { return x; }
 inline float wide(BFloat16 x) {
@@ -207,6 +207,7 @@ class Scratch {
     void* take(long bytes) {
         most = std::max(most, taken += bytes);
         if (chunks.empty() || chunks.back().used + bytes > chunks.back().bytes) {
+            if (!chunks.empty() && !chunks.back().used) drop();
             const long room = chunks.empty() ? most : bytes;
             char* memory = (char*)std::aligned_alloc(64, room);
             if (!memory) {
@@ -239,7 +240,7 @@ template <typename T> class Buffer {
     T* const memory;
 
   public:
-    explicit Buffer(long n) : bytes(round_up(n * long(sizeof(T)), 64)), memory((T*)swinv2_dense::scratch.take(bytes)) {}
+    explicit Buffer(long n) : bytes(round_up(std::max(n, 1L) * long(sizeof(T)), 64)), memory((T*)swinv2_dense::scratch.take(bytes)) {}
     Buffer(const Buffer&) = delete;
     ~Buffer() { swinv2_dense::scratch.give_back(bytes); }
     operator T*() const { return memory; }

@@ -48,7 +48,7 @@ def has_memory(x: Tensor) -> bool:
 def inside_a_mode() -> bool:
     """Whether tensors made now are of a mode or a transform alone (fake tensors, ``torch.func``), not to be kept."""
     probe = torch.empty(0, device="cpu")
-    return type(probe) is not Tensor or not has_memory(probe)
+    return type(probe) is not Tensor or not has_memory(probe) or torch._is_functional_tensor(probe)
 
 
 # functional_call swaps a module's parameters for the time of the call, which another thread would see

@@ -122,6 +122,18 @@ def test_bfloat16_is_nearer_to_float32_than_torchs(faster: bool, monkeypatch: py
     assert faster or errors[0] < 1e-6
 
 
+@pytest.mark.parametrize("norm", [nn.LayerNorm(DIM, bias=False), nn.LayerNorm(DIM, elementwise_affine=False)])
+@torch.no_grad()
+@pytest.mark.kernels
+def test_bfloat16_with_norms_that_lack_parameters(norm: nn.LayerNorm, taken: list[Tensor]) -> None:
+    block, x = make((4, 4)), torch.randn(1, 8, 8, DIM)
+    block.norm1 = block.norm2 = norm.eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        out, expected = block(x), by_modules(block, x)
+    assert taken
+    torch.testing.assert_close(out, expected, rtol=0.02, atol=0.02)
+
+
 @torch.no_grad()
 @pytest.mark.kernels
 def test_memory_of_bands_is_kept_up_to_a_limit_and_by_thread(monkeypatch: pytest.MonkeyPatch) -> None:

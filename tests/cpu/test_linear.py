@@ -22,8 +22,8 @@ SIZES = [(1, 1, 1), (5, 7, 9), (64, 32, 32), (200, 17, 31), (7, 64, 200), (35, 4
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Of the kernel."""
     calls: list[object] = []
-    kernel = module._linear_into
-    monkeypatch.setattr(module, "_linear_into", lambda *args: calls.append(args) or kernel(*args))
+    kernel = module._compute
+    monkeypatch.setattr(module, "_compute", lambda *args: calls.append(args) or kernel(*args))
     return calls
 
 

@@ -374,6 +374,37 @@ def test_built_and_run_with_fake_tensors_and_for_real_afterwards() -> None:
         assert relative_error(again(x), expected) < 1e-5
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("fake_first", [True, False])
+def test_fake_and_real_runs_leave_each_other_alone(fake_first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+    from swinv2_dense.cpu import block
+
+    for name in ("_QKV", "_MIXED", "_HIDDEN"):  # as in a fresh process
+        monkeypatch.setattr(block, name, block._Room())
+    model, x = small(), torch.randn(1, 3, 64, 48)
+    expected = [o.double() for o in copy.deepcopy(model).double()(x.double())]
+
+    def fake() -> None:
+        with FakeTensorMode() as mode:
+            inside = SwinTransformerV2(ARCH, window_size=4).eval()
+            assert all(isinstance(o, FakeTensor) for o in inside(mode.from_tensor(x)))
+
+    def real() -> None:
+        assert relative_error(model(x), expected) < 1e-5
+
+    for run in (fake, real, fake) if fake_first else (real, fake, real):
+        run()
+
+
+@torch.no_grad()
+def test_functionalized_it_gives_the_same() -> None:
+    model, x = small(), torch.randn(1, 3, 64, 48)
+    assert relative_error(torch.func.functionalize(lambda x: tuple(model(x)))(x), list(model(x))) < 1e-5
+    assert relative_error(model(x), list(model(x))) == 0
+
+
 # 32 x 64 tokens and windows of 4: the last stage is a map of 4 x 8, whose shorter side fits the window.
 OBLONG = ((128, 256), 4)
 
