@@ -23,8 +23,10 @@ def find_jsons(folder: Path) -> dict[str, Path]:
     Raises:
         UserError: several of one split, or several that say none.
     """
-    places = [*folder.glob("annotations/*.json"), *folder.glob("*.json"), *folder.glob("*/_annotations.coco.json")]
-    files = [path for path in sorted(places) if _looks_like_coco(path)]
+    patterns = ("[aA]nnotations/*.[jJ][sS][oO][nN]", "*.[jJ][sS][oO][nN]", "*/_annotations.coco.json")
+    files = [
+        path for path in sorted({p for pattern in patterns for p in folder.glob(pattern)}) if _looks_like_coco(path)
+    ]
     found: dict[str, Path] = {}
     for split in SPLITS:
         ranks = {path: rank for path in files if (rank := _rank(path, folder, split)) is not None}

@@ -11,7 +11,7 @@ import yaml
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import read_text, shown
-from swinv2_dense.own_data.samples import IMAGES, Found, Sample, common_folder, find_images, image_size
+from swinv2_dense.own_data.samples import IMAGES, SPLITS, Found, Sample, common_folder, find_images, image_size
 from swinv2_dense.own_data.yolo_labels import LabelFiles
 
 __all__ = ["find_yaml", "read_yolo"]
@@ -27,9 +27,9 @@ def find_yaml(folder: Path) -> Path | None:
     return None
 
 
-def _load(path: Path, loader: type = yaml.SafeLoader) -> Any:
+def _load(path: Path) -> Any:
     try:
-        return yaml.load(read_text(path), loader)
+        return yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise UserError(f"{shown(path)} is no valid YAML: {error}") from error
 
@@ -47,8 +47,9 @@ def read_yolo(path: Path) -> Found:
     splits: dict[str, list[Sample]] = {}
     notes: list[str] = []
     files = LabelFiles()
-    for split, keys in {"train": ("train",), "val": ("val", "valid", "test")}.items():
-        key = next((key for key in keys if content.get(key)), None)
+    keys = {str(key).lower(): key for key, entry in content.items() if entry}
+    for split, called in SPLITS.items():
+        key = next((keys[name] for name in called if name in keys), None)
         if key is None:
             continue
         images = list(_images(content[key], content, path))
@@ -73,21 +74,30 @@ def _names(content: Any, path: Path) -> dict[int, str]:
     names = content.get("names") if isinstance(content, dict) else None
     if names is None and isinstance(content, dict) and isinstance(content.get("nc"), int):
         return {index: f"class {index}" for index in range(content["nc"])}
-    if names:
-        written = _load(path, yaml.BaseLoader)["names"]  # as text: YAML takes yes and no for True and False
-        values = dict(enumerate(names)) if isinstance(names, list) else names
-        texts = dict(enumerate(written)) if isinstance(names, list) else written
-    if not names or not isinstance(values, dict) or not all(str(index).isdecimal() for index in texts):
+    if not names or not isinstance(names, list | dict):
         raise UserError(f"{shown(path)} names no classes: give names: a list, or index: name")
     found: dict[int, str] = {}
-    empty = [str(index) for index, value in values.items() if value is None]
-    for index, text in texts.items():
-        if str(index) in empty or not isinstance(text, str) or not text.strip():
+    for index, node in _written_names(path):
+        text = node.value.strip() if isinstance(node, yaml.ScalarNode) and not node.tag.endswith(":null") else ""
+        if not index.isdecimal():
+            raise UserError(f"{shown(path)}: names has {shown(index)!r} for an index: give a list, or index: name")
+        if not text:
             raise UserError(f"{shown(path)}: names gives no name for class {index}: write one, in quotes if it is null")
-        if text.strip() in found.values():
-            raise UserError(f"{shown(path)} names two classes {text.strip()!r}: rename or merge them")
-        found[int(index)] = text.strip()
+        if text in found.values():
+            raise UserError(f"{shown(path)} names two classes {text!r}: rename or merge them")
+        if int(index) in found:
+            raise UserError(f"{shown(path)} names class {index} twice, {found[int(index)]!r} and {text!r}: correct it")
+        found[int(index)] = text
     return dict(sorted(found.items()))
+
+
+def _written_names(path: Path) -> list[tuple[str, yaml.Node]]:
+    """Index and name of the classes as they are written, as YAML takes yes and no for True and False."""
+    root = yaml.compose(read_text(path), yaml.SafeLoader)
+    names = [value for key, value in root.value if key.value == "names"][-1]
+    if isinstance(names, yaml.SequenceNode):
+        return [(str(index), value) for index, value in enumerate(names.value)]
+    return [(str(key.value), value) for key, value in names.value]
 
 
 def _key_points(content: Any, path: Path) -> int:

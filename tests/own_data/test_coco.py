@@ -64,6 +64,7 @@ def test_splits_of_a_folder(tmp_path: Path) -> None:
         (["train", "val", "test"], ["train", "val"]),
         (["train", "trainval", "testing"], ["train", "testing"]),
         (["train_val", "test"], ["train_val", "test"]),
+        (["Annotations/train", "Annotations/val"], ["Annotations/train", "Annotations/val"]),
         (["data"], ["data", None]),
     ],
 )

@@ -70,10 +70,11 @@ def test_paths_as_exporters_write_them(tmp_path: Path, text: str) -> None:
     assert len(sample.objects) == 1
 
 
-def test_a_validation_set_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["val", "valid", "Validation", "test"])
+def test_a_validation_set_is_kept(tmp_path: Path, key: str) -> None:
     yolo(tmp_path, {"b": "0 0.5 0.5 0.5 0.5"}, folder="val")
     path = yolo(tmp_path, {"a": "0 0.5 0.5 0.5 0.5"})
-    path.write_text(path.read_text() + "val: images/val\n")
+    path.write_text(path.read_text() + f"{key}: images/val\n")
     assert [s.path.stem for s in read_yolo(path).splits["val"]] == ["b"]
 
 
@@ -180,7 +181,8 @@ def test_a_wrong_label_names_file_and_line(tmp_path: Path, label: str, line: str
     [
         ("train: images/train\nnames: []", "names no classes"),
         ("train: images/train\nnames: cat", "names no classes"),
-        ("train: images/train\nnames: {a: cat}", "names no classes"),
+        ("train: images/train\nnames: {a: cat}", "names has 'a' for an index"),
+        ("train: images/train\nnames: {0: cat, 1: dog, 0: cow}", "names class 0 twice, 'cat' and 'cow'"),
         ("train: images/train\nnames: [cat, null]", "no name for class 1"),
         ("train: images/train\nnames: {0: cat, 5: }", "no name for class 5"),
         ("train: images/train\nnames: [[cat], [dog]]", "no name for class 0"),
