@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -57,8 +58,11 @@ def note_left_out(found: Found, data: Path, written: Path) -> None:
     """Note how many images and clips lie in ``data`` that no sample has; what was written there does not count."""
     real = _real_paths()
     taken = {real(p) for samples in found.splits.values() for s in samples for p in (s.path, s.map) if p is not None}
+    files: list[Path] = []
     if data.is_dir():
-        files = list(find_images(data, _MEDIA))
+        with contextlib.suppress(UserError):  # a folder that may not be read, such as lost+found
+            for path in find_images(data, _MEDIA):
+                files.append(path)
     else:
         folders = {sample.path.parent for samples in found.splits.values() for sample in samples}
         files = [path for folder in sorted(folders) for path in folder.iterdir() if path.suffix.lower() in _MEDIA]

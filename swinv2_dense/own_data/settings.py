@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import write_text
+from swinv2_dense.files import shown, write_text
 from swinv2_dense.launcher import process_count
 from swinv2_dense.own_data.formats import read
 from swinv2_dense.own_data.heads import set_classes
@@ -72,7 +72,8 @@ def use_own_data(cfg: Config, data: Path, choices: Choices, progress: Progress =
     _set_datasets(cfg, found, scope, folder)
     said = [f"{found.format}: {_counts(found)}; {len(found.classes)} classes: {_names(found.classes)}", *found.notes]
     said.append(_set_size(cfg, found, choices.image_size, scope))
-    samples, processes = _trained_on(cfg, found), process_count(str(cfg.get("launcher")))
+    (samples, left_out), processes = _trained_on(cfg, found), process_count(str(cfg.get("launcher")))
+    said += left_out
     if choices.batch is None:
         batch = max(1, min(cfg.train_dataloader.batch_size, len(samples) // processes))
     elif choices.batch == 0:
@@ -122,14 +123,26 @@ def _set_datasets(cfg: Config, found: Found, scope: str, folder: Path) -> None:
         cfg.test_dataloader.dataset = deepcopy(cfg.val_dataloader.dataset)
 
 
-def _trained_on(cfg: Config, found: Found) -> list[Sample]:
-    """The samples that a data set keeps: mmdet's leave out images without objects."""
-    samples = found.splits["train"]
-    if (cfg.train_dataloader.dataset.get("filter_cfg") or {}).get("filter_empty_gt"):
-        samples = [sample for sample in samples if any(not o.get("iscrowd") for o in sample.objects)]
-        if not samples:
+def _trained_on(cfg: Config, found: Found) -> tuple[list[Sample], list[str]]:
+    """The samples that a data set keeps, and what to say: mmdet's leave out images without objects, and small ones."""
+    samples, said = found.splits["train"], []
+    options = cfg.train_dataloader.dataset.get("filter_cfg") or {}
+    if options.get("filter_empty_gt"):
+        held = [sample for sample in samples if any(not o.get("iscrowd") for o in sample.objects)]
+        if not held:
             raise UserError("own data: no image to train on holds an object")
-    return samples
+        if len(held) < len(samples):
+            said.append(f"{len(samples) - len(held)} images without objects are not trained on")
+        samples = held
+    least = options.get("min_size", 0)
+    if small := [sample for sample in samples if sample.size is not None and min(sample.size) < least]:
+        remedy = "--cfg-options train_dataloader.dataset.filter_cfg.min_size=1 trains on them"
+        line = f"{len(small)} images have a side below {least} pixels, the first is {shown(small[0].path)}: {remedy}"
+        if len(small) == len(samples):
+            raise UserError(f"own data: all {line}")
+        said.append(f"not trained on: {line}")
+        samples = [sample for sample in samples if sample.size is None or min(sample.size) >= least]
+    return samples, said
 
 
 def _set_size(cfg: Config, found: Found, size: int | None, scope: str) -> str:

@@ -148,6 +148,8 @@ def _object(node: ElementTree.Element, size: tuple[int, int], path: Path) -> dic
         raise UserError(f"{shown(path)}: object {name!r} has no bndbox of four numbers: correct it") from None
     if not name:
         raise UserError(f"{shown(path)} has an object without a name: correct it")
+    if max(left, top, right, bottom) <= 1 and min(right, bottom) < 1:
+        raise UserError(f"{shown(path)}: the box of {name!r} is relative to the image: multiply by its size in pixels")
     left, top = max(0.0, left - 1), max(0.0, top - 1)  # pixels count from 1, both ends included
     right, bottom = min(float(size[1]), right), min(float(size[0]), bottom)
     if right <= left or bottom <= top:

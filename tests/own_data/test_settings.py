@@ -18,7 +18,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from swinv2_dense.cli import common as cli
 from swinv2_dense.errors import UserError
 from swinv2_dense.own_data import Choices, use_own_data
-from tests.own_data.makers import class_folders, coco, maps, voc, voc_object, yolo
+from tests.own_data.makers import class_folders, coco, image, maps, voc, voc_object, yolo
 from tests.tiny import REPOSITORY, mistake, tool
 
 BOXES = "0 0.5 0.5 0.5 0.5\n1 0.3 0.3 0.4 0.4\n"
@@ -139,6 +139,30 @@ def test_class_folders_of_clips(tmp_path: Path) -> None:
         ("wave", 1),
     }
     assert Path(dataset.get_data_info(0)["filename"]).is_file()
+
+
+def test_images_that_the_data_set_leaves_out_are_counted(tmp_path: Path) -> None:
+    data = yolo(tmp_path / "data", {**dict.fromkeys("abcdefgh", BOXES), "x": "", "y": ""})
+    for name in "ghy":
+        image(tmp_path / f"data/images/train/{name}.jpg", (31, 200))
+    image(tmp_path / "data/images/train/f.jpg", (32, 200))
+    text = data.read_text()
+    yolo(tmp_path / "data", dict.fromkeys("kl", BOXES), folder="val")
+    data.write_text(text + "val: images/val\n")
+    cfg, said = use_own_data(load("coco/faster_rcnn_swinv2_t", tmp_path / "w"), data, Choices())
+    assert any("10 images to train on" in line for line in said)
+    assert "2 images without objects are not trained on" in said
+    assert any(line.startswith("not trained on: 2 images have a side below 32 pixels") for line in said)
+    init_default_scope("mmdet")
+    assert len(DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": []})) == 6
+    for name in "abcdef":
+        image(tmp_path / f"data/images/train/{name}.jpg", (20, 20))
+    with pytest.raises(UserError, match=r"all 8 images have a side below 32.*filter_cfg\.min_size=1"):
+        use_own_data(load("coco/faster_rcnn_swinv2_t", tmp_path / "w"), data, Choices())
+    lowered = load("coco/faster_rcnn_swinv2_t", tmp_path / "w")
+    lowered.train_dataloader.dataset.filter_cfg.min_size = 1
+    cfg, _ = use_own_data(lowered, data, Choices())
+    assert len(DATASETS.build({**cfg.train_dataloader.dataset, "pipeline": []})) == 8
 
 
 def test_what_does_not_fit_the_config(tmp_path: Path) -> None:

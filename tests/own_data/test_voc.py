@@ -48,6 +48,7 @@ def test_xml_beside_images_in_folders_of_splits(tmp_path: Path) -> None:
         (voc_object("", (1, 1, 9, 9)), "without a name"),
         (voc_object("dog", (9, 9, 5, 5)), "no extent"),
         ("<object><name>dog</name></object>", "no bndbox"),
+        (voc_object("dog", (0.1, 0.2, 0.5, 1)), "is relative to the image"),  # type: ignore[arg-type]
         ("<object>", "no valid XML"),
     ],
 )
