@@ -40,8 +40,17 @@ def read_class_folders(folder: Path, *, clips: bool = False) -> Found:
 
 
 def _splits(folder: Path) -> dict[str, Path]:
-    """The folders of splits: those of a split's name that hold folders, for one that holds files is a class."""
-    held = {name: set(_classes(folder / name)) for name in _classes(folder) if not _holds_files(folder / name)}
+    """The folders of splits: those of a split's name that hold folders, for one that holds files is a class.
+
+    Files beside folders make no class of a folder that holds the same folders as another.
+    """
+    inside = {name: set(_classes(_unwrapped(folder / name))) for name in _classes(folder)}
+    files = {name for name in inside if _holds_files(folder / name)}
+    held = {
+        name: names
+        for name, names in inside.items()
+        if name not in files or any(names & others for other, others in inside.items() if other != name)
+    }
     found = {}
     for split in SPLITS:
         if path := next((path for path in split_folders(folder, split) if held.get(path.name)), None):
@@ -52,7 +61,7 @@ def _splits(folder: Path) -> dict[str, Path]:
     elif "val" in found:
         raise UserError(f"{shown(folder)} holds {found['val'].name} and no train: call the folder to train on train")
     else:
-        same = len(held) == len(_classes(folder)) > 1 and len({frozenset(names) for names in held.values()}) == 1
+        same = not files and len(held) > 1 and len({frozenset(names) for names in held.values()}) == 1
         alike = [
             name
             for name in held
@@ -65,6 +74,13 @@ def _splits(folder: Path) -> dict[str, Path]:
             "folders: call them train and val, or put the files of a class into its folder itself"
         )
     return found
+
+
+def _unwrapped(folder: Path) -> Path:
+    """The folder itself, or the one with folders that is all it holds, as archives have it: seg_train/seg_train."""
+    while len(inner := _classes(folder)) == 1 and not _holds_files(folder) and _classes(folder / inner[0]):
+        folder = folder / inner[0]
+    return folder
 
 
 def _holds_files(folder: Path) -> bool:

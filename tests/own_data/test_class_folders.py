@@ -94,3 +94,19 @@ def test_a_validation_set_alone(tmp_path: Path) -> None:
 def test_images_to_test_without_classes_are_no_validation_set(tmp_path: Path) -> None:
     class_folders(tmp_path, {"train/ant": 2, "train/bee": 2, "test": 3})
     assert set(read_class_folders(tmp_path).splits) == {"train"}
+
+
+def test_a_stray_file_makes_no_class_of_a_split(tmp_path: Path) -> None:
+    for split in ("Train", "val"):
+        class_folders(tmp_path / split, {"ant": 2, "bee": 1, "": 1})
+    found = read_class_folders(tmp_path)
+    assert (found.classes, {k: len(v) for k, v in found.splits.items()}) == (["ant", "bee"], {"train": 3, "val": 3})
+
+
+def test_splits_in_a_folder_of_the_same_name(tmp_path: Path) -> None:
+    for split in ("seg_train", "seg_test"):
+        class_folders(tmp_path / split / split, {"ant": 1, "bee": 1})
+    with pytest.raises(UserError, match="seg_test, seg_train, which look like splits"):
+        read_class_folders(tmp_path)
+    class_folders(tmp_path / "classes", {"ant/images": 1, "bee/images": 1})
+    assert read_class_folders(tmp_path / "classes").classes == ["ant", "bee"]
