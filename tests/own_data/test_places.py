@@ -32,8 +32,6 @@ def made(kind: str, root: Path) -> tuple[Path, str]:
 @pytest.mark.parametrize("kind", ["voc", "yolo", "maps", "classes"])
 @pytest.mark.parametrize("way", ["above", "link to the folder", "link to the images", "links to files"])
 def test_relative_paths_and_links(tmp_path: Path, kind: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if (kind, way) == ("yolo", "link to the images"):
-        pytest.skip("labels are found beside the link: test_yolo.py")
     data, scope = made(kind, tmp_path / "data")
     inner = {"voc": "JPEGImages", "yolo": "images", "maps": "images", "classes": "ant"}[kind]
     if way == "above":
