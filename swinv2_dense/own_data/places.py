@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -19,6 +20,8 @@ __all__ = ["note_left_out", "settle"]
 # Files that a user would expect to be trained on, whether we read them or not.
 _MEDIA = (*IMAGES, *CLIPS, ".gif", ".jfif", ".jpe", ".jp2", ".heic", ".heif", ".avif", ".dng", ".cr2", ".nef", ".arw",
           ".3gp", ".mts", ".m2ts", ".ogv", ".vob")  # fmt: skip
+# Folders of maps in COCO's and VOC's layouts, which are annotations of images that lie elsewhere.
+_MAPS = re.compile(r"stuffthingmaps|panoptic.*|Segmentation(Class|Object)\w*", re.IGNORECASE)
 
 
 def settle(found: Found) -> None:
@@ -66,7 +69,13 @@ def note_left_out(found: Found, data: Path, written: Path) -> None:
     else:
         folders = {sample.path.parent for samples in found.splits.values() for sample in samples}
         files = [path for folder in sorted(folders) for path in folder.iterdir() if path.suffix.lower() in _MEDIA]
-    lost = [path for path in files if real(path) not in taken and not path.is_relative_to(written)]
+    lost = [
+        path
+        for path in files
+        if real(path) not in taken
+        and not path.is_relative_to(written)
+        and not any(_MAPS.fullmatch(folder) for folder in os.path.relpath(path.parent, data).split(os.sep))
+    ]
     if lost:
         kinds = Counter(path.suffix.lower() for path in lost).most_common()
         counts = ", ".join(f"{suffix} {count}" for suffix, count in kinds)

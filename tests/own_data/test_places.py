@@ -119,6 +119,15 @@ def test_what_is_left_out_is_counted(tmp_path: Path, kind: str) -> None:
     assert note.startswith("left out: 3 files (.jfif 2, .gif 1), the first is ")
 
 
+@pytest.mark.parametrize("folder", ["SegmentationClass", "stuffthingmaps/train2017", "panoptic_val2017", "more"])
+def test_maps_of_other_tasks_are_not_left_out(tmp_path: Path, folder: str) -> None:
+    data, scope = made("voc", tmp_path / "data")
+    (data / folder).mkdir(parents=True)
+    shutil.copy(next(data.rglob("*.jpg")), data / folder / "1.png")
+    notes = [note for note in read(data, scope, data / "work/own_data").notes if "left out: " in note]
+    assert len(notes) == (folder == "more")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
 @pytest.mark.parametrize("folder", [False, True])
 def test_a_name_that_is_no_utf8_is_named(tmp_path: Path, folder: bool) -> None:
