@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -56,10 +57,9 @@ def _predict(args: argparse.Namespace) -> int:
     from mmengine.logging import MMLogger
 
     from swinv2_dense.inference.predictor import Predictor
-    from swinv2_dense.inference.sources import expand
 
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # the report of what was loaded is for training
-    files = [entry for source in args.sources for entry in expand(source)]  # a wrong source ends before the model loads
+    files = _files(args.sources, args.out)  # a wrong source ends before the model loads
     predictor = Predictor(
         args.checkpoint,
         args.config,
@@ -81,6 +81,37 @@ def _predict(args: argparse.Namespace) -> int:
     if failed:
         raise UserError(f"{len(failed)} of {len(failed) + done} could not be read, listed above")
     return 0
+
+
+def _files(sources: Sequence[str], out: Path) -> list[tuple[str, str]]:
+    """Each file of the sources once, with the name of its output, without what an earlier run drew.
+
+    Raises:
+        UserError: there is nothing, or a drawing would take the place of a file that is predicted on.
+    """
+    from swinv2_dense.inference.prediction_files import OwnNames
+    from swinv2_dense.inference.sources import expand
+
+    folder, found, drawn = out.resolve(), dict[str, tuple[str, str]](), 0
+    for source in sources:
+        entries = expand(source)
+        others = [entry for entry in entries if folder not in Path(entry[0]).resolve().parents]
+        if others and len(others) < len(entries):  # --out lies in the source
+            drawn += len(entries) - len(others)
+            entries = others
+        for entry in entries:
+            found.setdefault(os.path.abspath(entry[0]), entry)
+    if drawn:
+        print(f"left out: {drawn} in {out}, the folder of --out")
+    names, read = OwnNames(), {Path(path).resolve() for path in found}
+    for path, output in found.values():
+        name = names.of(path, output)
+        for written in (f"{name}.jpg", f"{name}.mp4", f"maps/{name}.png"):
+            if (folder / written).resolve() in read:
+                raise UserError(
+                    f"--out {out}: {written} would be written over a source of that name: name another folder"
+                )
+    return list(found.values())
 
 
 def _write_all(predictor: Any, files: Sequence[tuple[str, str]], out: Path, failed: list[Item]) -> int:

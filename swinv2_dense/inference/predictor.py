@@ -70,6 +70,8 @@ class Predictor:
     ) -> None:
         if batch < 1:
             raise UserError(f"batch {batch}: give a number of images from 1 on")
+        if not 0 <= score <= 1:
+            raise UserError(f"score {score:g}: give a number from 0 to 1")
         if dtype not in DTYPES:
             raise UserError(f"dtype {dtype!r}: one of {', '.join(DTYPES)}")
         if isinstance(checkpoint, (str, os.PathLike)) and is_exported(checkpoint):
@@ -308,10 +310,11 @@ class Predictor:
         if names is None:
             return None
         known = {name.lower(): index for index, name in enumerate(self.loaded.classes)}
+        known |= {name: index for index, name in enumerate(self.loaded.classes)}  # Cat is another class than cat
         for name in names:
-            if name.lower() not in known:
-                raise UserError(f"there is no class {name!r}: {did_you_mean(name.lower(), known)}")
-        return [known[name.lower()] for name in names]
+            if name not in known and name.lower() not in known:
+                raise UserError(f"there is no class {name!r}: {did_you_mean(name.lower(), self.loaded.classes)}")
+        return [known[name] if name in known else known[name.lower()] for name in names]
 
 
 def inference_model(model: Any, source: Any, **options: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ __all__ = ["IMAGES", "VIDEOS", "Item", "expand", "is_video", "items", "to_image"
 
 IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+_DEEP = ("I", "F")  # PIL's modes of 32 bits
 _WHOLE = 0.9  # share of a video's length, which containers know roughly
 
 
@@ -54,7 +55,7 @@ def expand(source: str) -> list[tuple[str, str]]:
     """
     if source == "-" or _is_camera(source):
         return [(source, "stdin" if source == "-" else f"camera{source}")]
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # Path's own fails on a file ~a.jpg
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES | VIDEOS and p.is_file())
         if not found:
@@ -90,7 +91,7 @@ def items(source: Any, *, whole_videos: bool = False, decoder: Decoder = COLOURS
     elif isinstance(source, (str, os.PathLike)):
         for path, output in expand(os.fspath(source)):
             yield from _of_file(path, output, whole_videos, decoder)
-    elif isinstance(source, Iterable):
+    elif isinstance(source, Iterable) and not (isinstance(source, (bytes, Mapping)) or hasattr(source, "shape")):
         for number, entry in enumerate(source):
             for item in items(entry, whole_videos=whole_videos, decoder=decoder):
                 if item.name == "image":
@@ -158,14 +159,21 @@ def to_image(source: Any, decoder: Decoder = COLOURS) -> np.ndarray:
     """uint8, H x W x 3, BGR, of an array (BGR, BGRA or grey) or a PIL image; for models of other channels the array.
 
     Raises:
-        UserError: an array of another shape or type.
+        UserError: an array of another shape or type, or a PIL image of more than 8 bits.
     """
     if not decoder.colours and isinstance(source, np.ndarray):
         return decoder.checked(source, "the array")
     if _is_pil(source):
         from PIL import ImageOps
 
-        return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(source).convert("RGB"))[..., ::-1])
+        turned = ImageOps.exif_transpose(source)
+        if not decoder.colours and turned.mode in ("L", *_DEEP, "I;16"):
+            return decoder.checked(np.array(turned), "the image")
+        if turned.mode in _DEEP or turned.mode.startswith("I;16"):  # convert() makes white of all above 255
+            raise UserError(
+                f"a PIL image of mode {turned.mode} has more than 8 bits, and the model takes 8: convert it"
+            )
+        return decoder.checked(np.ascontiguousarray(np.asarray(turned.convert("RGB"))[..., ::-1]), "the image")
     image = np.asarray(source)
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)

@@ -58,6 +58,40 @@ def test_maps(run_of: RunOf, folder: Path, tmp_path: Path) -> None:
     assert np.array_equal(*maps)
 
 
+def test_drawings_take_no_source_s_place(
+    run_of: RunOf, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    source = folder / "street.jpg"
+    cv2.imwrite(str(source), np.full((60, 80, 3), 7, np.uint8))
+    content = source.read_bytes()
+    checkpoint = str(run_of("segmentation").checkpoint)
+    for argv in (
+        ["street.jpg", "--out", "."],
+        [".", "--out", str(folder)],
+        ["a.png", "street.jpg", "--out", "below/.."],
+    ):
+        assert main(["predict", checkpoint, *argv]) == 1
+        assert "street.jpg would be written over a source" in capsys.readouterr().err
+    assert source.read_bytes() == content
+    assert main(["predict", checkpoint, "below", "--out", "."]) == 0  # below/b.png is drawn as b.jpg
+
+
+def test_drawings_of_an_earlier_run_are_not_predicted_on(
+    run_of: RunOf, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder / "drawn"
+    for source in (folder, folder, f"{folder}/**/*.png"):
+        assert main(["predict", str(run_of("segmentation").checkpoint), str(source), "--out", str(out)]) == 0
+        assert "3 predicted in" in capsys.readouterr().out
+
+
+def test_a_file_of_several_sources_is_predicted_on_once(run_of: RunOf, folder: Path, tmp_path: Path) -> None:
+    sources = [str(folder), str(folder / "a.png"), f"{folder}/below/../*.png"]
+    assert main(["predict", str(run_of("segmentation").checkpoint), *sources, "--out", str(tmp_path / "out")]) == 0
+    assert len((tmp_path / "out" / "predictions.jsonl").read_text().splitlines()) == 3
+
+
 def test_a_video(run_of: RunOf, video: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["predict", str(run_of("detection").checkpoint), str(video), "--out", str(out), "--score", "0"]) == 0

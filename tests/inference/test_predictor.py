@@ -149,6 +149,18 @@ def test_score_and_classes(run_of: RunOf, image: np.ndarray) -> None:
     assert set(listed.names) <= {"sky"}
 
 
+@pytest.mark.parametrize("score", [-0.1, 1.5, float("nan")])
+def test_a_score_that_is_none(score: float, run_of: RunOf) -> None:
+    with pytest.raises(UserError, match=r"score .*: give a number from 0 to 1"):
+        Predictor(run_of("detection").checkpoint, device="cpu", score=score)
+
+
+def test_classes_that_differ_in_case_alone(run_of: RunOf) -> None:
+    predictor = Predictor(run_of("classification").checkpoint, device="cpu")
+    predictor.loaded.classes = ("cat", "Cat", "Dog")
+    assert predictor._class_indices(["cat", "Cat", "dog"]) == [0, 1, 2]
+
+
 def test_window(run_of: RunOf, image: np.ndarray) -> None:
     predictor = Predictor(run_of("detection").checkpoint, window=8, score=0.0, device="cpu")
     model: Any = predictor.loaded.model

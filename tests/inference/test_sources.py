@@ -6,12 +6,16 @@ import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.inference.decoding import Decoder
 from swinv2_dense.inference.sources import expand, items, to_image
 
 
@@ -107,3 +111,27 @@ def test_arrays(image: np.ndarray) -> None:
     for wrong in (image[None], image[..., :2], image.astype(np.float32), image[:0]):
         with pytest.raises(UserError, match="an image is a uint8 array"):
             to_image(wrong)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_pil_images_of_more_than_8_bits(mode: str, image: np.ndarray) -> None:
+    """PIL's own conversion makes white of all that is above 255."""
+    deep = Image.fromarray(image[..., 0].astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]) * 200)
+    with pytest.raises(UserError, match=f"a PIL image of mode {mode} has more than 8 bits"):
+        to_image(deep)
+    grey = Decoder("unchanged", "cv2", 1)
+    assert np.array_equal(to_image(deep, grey), np.asarray(deep))
+    with pytest.raises(UserError, match="has 3 channels, and the model takes 1"):
+        to_image(Image.fromarray(image), grey)
+
+
+@pytest.mark.parametrize("source", [torch.zeros(2, 3, 8, 8), b"abc", {"a": 1}])
+def test_what_is_no_list_of_images(source: Any) -> None:
+    with pytest.raises(UserError, match="cannot predict on a"):
+        list(items(source))
+
+
+def test_names_that_begin_with_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "a.png").rename("~a.png")
+    assert expand("~a.png") == expand("~*.png") == [("~a.png", "~a")]
