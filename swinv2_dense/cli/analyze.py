@@ -47,6 +47,8 @@ def _analyze(args: argparse.Namespace) -> None:
 
     if args.worst < 0:
         raise UserError(f"--worst {args.worst}: give a number from 0 on")
+    if not 0 < args.iou <= 1:
+        raise UserError(f"--iou {args.iou:g}: give a number above 0, to 1")
     checkpoint = args.checkpoint or find_checkpoint(args.run)
     out = args.out or args.run / "analysis"
     predictor = Predictor(checkpoint, device=args.device, score=args.score)

@@ -131,6 +131,8 @@ def _label(target: str, classes: Sequence[str]) -> int:
     from swinv2_dense.suggestions import did_you_mean
 
     known = {name.lower(): index for index, name in enumerate(classes)}
+    if target in classes:  # Cat is another class than cat
+        return list(classes).index(target)
     if target.lower() in known:
         return known[target.lower()]
     if target.isdecimal():

@@ -28,3 +28,9 @@ def test_from_a_run_to_its_worst_images(config: Path, tmp_path: Path, capsys: py
 def test_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "holds no checkpoint" in mistake("analyze", [str(tmp_path)], capsys)
     assert "is no folder" in mistake("analyze", [str(tmp_path / "nowhere")], capsys)
+
+
+@pytest.mark.parametrize("iou", ["0", "-1", "50", "nan"])
+def test_an_overlap_that_is_none(iou: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With it every object would count as missed, or none."""
+    assert "give a number above 0, to 1" in mistake("analyze", [str(tmp_path), "--iou", iou], capsys)

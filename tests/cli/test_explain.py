@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from swinv2_dense.cli import explain
 from swinv2_dense.cli.main import main
 from tests.inference.conftest import Run
 
@@ -162,3 +163,7 @@ def test_a_folder_that_may_not_be_written(
     argv = [str(run_of("classification").checkpoint), str(folder / "a.png"), "--out", str(tmp_path)]
     assert main(["explain", *argv]) == 1
     assert "nothing may be written in this folder" in capsys.readouterr().err
+
+
+def test_classes_that_differ_in_case_alone() -> None:
+    assert [explain._label(name, ("cat", "Cat", "Dog")) for name in ("cat", "Cat", "dog", "2")] == [0, 1, 2, 2]
