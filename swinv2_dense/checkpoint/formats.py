@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,6 @@ _OTHERS = (
     (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
     (b"\xfd7zXZ", "is compressed with xz: unpack it first"),
     (b"7z\xbc\xaf", "is a 7z archive: unpack it first"),
-    (b"<", "is a web page or XML, not a PyTorch checkpoint: fetch the file itself"),
     (b"\x93NUMPY", "is a NumPy array, not a PyTorch checkpoint"),
 )
 
@@ -41,7 +41,10 @@ def read_file(path: Path, trust: bool = False) -> Any:
     for beginning, words in _OTHERS:
         if start.startswith(beginning):
             raise UserError(f"checkpoint {path} {words}")
-    archive = start.startswith(b"PK")
+    if re.match(rb"(\xef\xbb\xbf)?\s*<[!?a-zA-Z]", start):
+        raise UserError(f"checkpoint {path} is a web page or XML, not a PyTorch checkpoint: fetch the file itself")
+    # two bytes are too few to tell: b"PK" begins a safetensors file whose header has 19,280 bytes
+    archive = start.startswith((b"PK\3\4", b"PK\5\6"))
     if archive and not zipfile.is_zipfile(path):
         raise UserError(f"checkpoint {path} is truncated: fetch it again")
     # eight bytes of length, then a JSON object; zip archives and pickles begin otherwise

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from swinv2_dense.checkpoint.imagenet_rows import CLASSES_1K, CLASSES_22K, rows_of_1k
 from swinv2_dense.checkpoint.inflation import adapt_channels, inflate
 from swinv2_dense.checkpoint.publishers import HEADS, clean, identify
-from swinv2_dense.checkpoint.reading import Checkpoint, Source, read, unwrap
-from swinv2_dense.checkpoint.renaming import Weights, from_authors, to_authors
+from swinv2_dense.checkpoint.reading import WRAPPERS, Checkpoint, Source, read, unwrap
+from swinv2_dense.checkpoint.renaming import Weights, check_finite, from_authors, to_authors
 from swinv2_dense.checkpoint.report import LoadReport, logger, show_window
 from swinv2_dense.checkpoint.window_transfer import Window, anatomy, find_geometry, saved_window, windows_per_stage
 from swinv2_dense.errors import UserError
@@ -31,6 +31,8 @@ _BUFFER = "layers.{}.pretrained_window_size"
 _MASK_TOKEN = "mask_token"
 # By what two architectures differ: how many blocks there are, and their kind of position bias.
 _DISTINCT = re.compile(r"attn\.(logit_scale|cpb_mlp\.\S+)$")
+# What every Swin's bare backbone has, whoever published it.
+_BARE = re.compile(r"(cpb|rpe|continuous_position_bias)_mlp\.|relative_position_bias_table")
 
 
 class Backbone(Protocol):
@@ -107,7 +109,7 @@ def adapt_state_dict(
     """
     keys = [key for key in state_dict if key.startswith(prefix)]
     if not keys:
-        if any("cpb_mlp" in key or key == "model" for key in unexpected_keys):  # the authors' files hold {'model': ...}
+        if any(_BARE.search(key) or key in WRAPPERS for key in unexpected_keys):  # such as {'model': ...}
             raise UserError(
                 f"the state dict is a backbone's alone, but this model keeps its backbone under {prefix!r}: use "
                 f"{prefix}init_cfg=dict(type='Pretrained', checkpoint=...) or swinv2_dense.checkpoint.load_pretrained"
@@ -337,6 +339,8 @@ def _rest(model: nn.Module, weights: Weights, prefix: str, report: LoadReport) -
             origins[place] = key
     values = {place: _rows(weights.other[key], places[place], place) for place, key in origins.items()}
     fits = {place: value for place, value in values.items() if places[place].shape == value.shape}
+    for place, value in fits.items():
+        check_finite(origins[place], value)
     report.loaded += [names_of[place] for place in fits]
     wanted = places if whole and fits else [name for names in HEADS.values() for name in names if name in places]
     report.missing += [names_of[place] for place in wanted if place not in fits]

@@ -17,12 +17,12 @@ from swinv2_dense.checkpoint.formats import check_tensors, read_file
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import read_bytes, within
 
-__all__ = ["Checkpoint", "Source", "local_path", "read", "read_meta", "unwrap"]
+__all__ = ["WRAPPERS", "Checkpoint", "Source", "local_path", "read", "read_meta", "unwrap"]
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
 # Where checkpoints keep their weights, tried in this order; an average (EMA) only where there is nothing else.
-_WRAPPERS = (
+WRAPPERS = (
     *("state_dict", "model", "model_state_dict", "module", "model_state", "net", "network"),
     *("ema_state_dict", "state_dict_ema", "model_ema", "ema"),
 )
@@ -126,9 +126,10 @@ def unwrap(content: object, source: str, key: str | None = None) -> tuple[Mappin
             content = content.state_dict()
         if not isinstance(content, Mapping):
             break
-        if any(isinstance(value, torch.Tensor) for value in content.values()):
+        inner = [name for name in WRAPPERS if isinstance(content.get(name), (Mapping, nn.Module))]
+        # an accuracy or an epoch beside the weights may be a tensor too
+        if _holds_tensors(content) and not any(_holds_tensors(content[name]) for name in inner):
             return content, choice
-        inner = [name for name in _WRAPPERS if isinstance(content.get(name), (Mapping, nn.Module))]
         if not inner:
             break
         others = [name for name in inner[1:] if _holds_tensors(content[name])]

@@ -14,7 +14,7 @@ from torch import Tensor
 from swinv2_dense.checkpoint.publishers import PREFIXES, clean, identify, renamer, table_of, unflattened
 from swinv2_dense.errors import UserError
 
-__all__ = ["Weights", "from_authors", "to_authors"]
+__all__ = ["Weights", "check_finite", "from_authors", "to_authors"]
 
 
 @dataclass
@@ -133,15 +133,20 @@ def _sort_in(weights: Weights, key: str, value: Tensor, rename: Callable[[str], 
         weights.tables[authors] = value
     elif authors.endswith("pretrained_window_size"):
         weights.saved_windows[int(authors.split(".")[1])] = value
-    elif not authors.endswith(("relative_position_index", "attn_mask", "k_bias")):
-        if value.is_floating_point() and not value.is_meta and not _is_finite(value):
-            raise UserError(f"{key} holds a number that is not finite: the file is damaged or its training diverged")
+    elif authors.endswith("k_bias"):
+        if not value.is_meta and value.any():
+            raise UserError(f"{key} is not zero, but the keys of a SwinV2 have no bias: take other weights")
+    elif not authors.endswith(("relative_position_index", "attn_mask")):
+        if not value.is_floating_point():
+            raise UserError(f"{key} is of type {value.dtype}, not of floating point: take weights not quantized")
+        check_finite(key, value)
         weights.tensors[authors] = value
 
 
-def _is_finite(value: Tensor) -> bool:
-    # torch looks for it in no narrower type
-    return bool(torch.isfinite(value if value.dtype.itemsize > 1 else value.float()).all())
+def check_finite(key: str, value: Tensor) -> None:
+    """Refuse a weight with a number that is not finite, or not in the float32 that models have."""
+    if value.is_floating_point() and not value.is_meta and not torch.isfinite(value.float()).all():
+        raise UserError(f"{key} holds a number that is not finite: the file is damaged or its training diverged")
 
 
 def from_authors(

@@ -23,6 +23,7 @@ from tests.checkpoint.makers import (
     CLASSES,
     MAKERS,
     PRETRAINED,
+    huggingface,
     microsoft,
     mmpretrain,
     released_simmim,
@@ -332,6 +333,23 @@ def test_mmengines_load_checkpoint_reads_another_publishers_detector(tmp_path: P
     assert detector.backbone.pretrained_window_size == STAGES
     key = "stages.0.blocks.1.attn.w_msa.qkv.weight"
     assert torch.equal(detector.backbone.layers[0].blocks[1].attn.qkv.weight, published.state_dict[f"backbone.{key}"])
+
+
+@pytest.mark.parametrize("make", [huggingface, released_simmim])
+@pytest.mark.parametrize("key", ["", "module", "model_state_dict", "state_dict_ema"])
+def test_a_bare_backbone_of_any_publisher_under_any_key_is_refused_by_a_whole_model(make: Any, key: str) -> None:
+    weights = make().state_dict
+    with pytest.raises(UserError, match=r"is a backbone's alone"):
+        Detector().load_state_dict({key: weights} if key else weights, strict=False)
+
+
+def test_a_head_that_is_not_finite_is_refused() -> None:
+    weights = {f"backbone.{key}": value for key, value in microsoft().state_dict.items()}
+    model = Detector()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(UserError, match=r"roi_head\.weight holds a number that is not finite"):
+        load_pretrained(model, {**weights, "roi_head.weight": torch.full((3, 8), math.nan)})
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_a_bare_backbone_given_to_a_whole_model_is_refused_with_the_way_to_do_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,22 @@ def test_a_number_that_is_not_finite_is_refused_by_its_key(value: float) -> None
     broken[7] = value
     with pytest.raises(UserError, match=r"layers\.0\.blocks\.1\.attn\.q_bias holds a number that is not finite"):
         to_authors(_changed({"layers.0.blocks.1.attn.q_bias": broken}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("mlp.fc1.weight", torch.full((128, 32), 1e300, dtype=torch.float64), "not finite"),  # infinite in float32
+        ("mlp.fc1.weight", torch.ones(128, 32, dtype=torch.int8), "is of type torch.int8"),
+        ("mlp.fc1.weight", torch.ones(128, 32, dtype=torch.bool), "is of type torch.bool"),
+        ("attn.k_bias", torch.ones(32), "the keys of a SwinV2 have no bias"),
+    ],
+)
+def test_numbers_that_the_model_would_not_have_are_refused(name: str, value: Tensor, said: str) -> None:
+    key = f"layers.0.blocks.0.{name}"
+    with pytest.raises(UserError, match=rf"{re.escape(key)} .*{said}"):
+        to_authors(_changed({key: value}))
+    to_authors(_changed({"layers.0.blocks.0.attn.k_bias": torch.zeros(32)}))
 
 
 def test_a_swin_of_version_1_is_refused_by_name() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save as safetensors_bytes
 from safetensors.torch import save_file
 from torch import nn
 
@@ -44,6 +45,8 @@ def refusal(source: Any, **options: Any) -> str:
         {"model": {"state_dict": WEIGHTS}},
         {"state_dict": WEIGHTS, "ema_state_dict": {"a.weight": torch.zeros(2, 3)}},
         {"state_dict_ema": WEIGHTS},
+        {"model": WEIGHTS, "best_acc": torch.tensor(81.3)},
+        {"epoch": torch.tensor(3), "state_dict": WEIGHTS, "optimizer": {"state": {}}},
         {key: nn.Parameter(value) for key, value in WEIGHTS.items()},
     ],
 )
@@ -297,7 +300,9 @@ def test_truncated_files_are_refused(tmp_path: Path, share: float, suffix: str) 
     ("content", "said"),
     [
         (b"", "is an empty file"),
-        (b"<html>404 Not Found</html>", "not a PyTorch checkpoint"),
+        (b"<html>404 Not Found</html>", "is a web page"),
+        (b"\n\n  <!DOCTYPE html><html>404</html>", "is a web page"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS pointer"),
         (pickle.dumps([1, 2, 3], protocol=4), "not a PyTorch checkpoint"),
     ],
@@ -305,6 +310,16 @@ def test_truncated_files_are_refused(tmp_path: Path, share: float, suffix: str) 
 def test_other_files_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "x.pth").write_bytes(content)
     assert said in refusal(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("beginning", [b"PK", b" <"])
+def test_a_safetensors_file_whose_length_reads_like_another_format_is_read(tmp_path: Path, beginning: bytes) -> None:
+    length = int.from_bytes(beginning, "little")
+    empty = len(safetensors_bytes(WEIGHTS, {"note": ""})) - sum(value.nbytes for value in WEIGHTS.values()) - 8
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(safetensors_bytes(WEIGHTS, {"note": "x" * (length - empty)}))
+    assert file.read_bytes().startswith(beginning + b"\0")
+    assert same(read(file).state_dict)
 
 
 def test_missing_files_and_things_without_weights_are_refused(tmp_path: Path) -> None:
