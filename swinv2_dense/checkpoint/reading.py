@@ -136,7 +136,12 @@ def unwrap(content: object, source: str, key: str | None = None) -> tuple[Mappin
         if others and not choice:
             choice = f"{inner[0]}; the file also holds {', '.join(others)}: FILE#{others[0]} takes that one"
         content = content[inner[0]]
-    raise UserError(f"{source} holds no weights: expected a dict of tensors, plain or under 'state_dict' or 'model'")
+    named = content.items() if isinstance(content, Mapping) else ()
+    held = [str(name) for name, value in named if isinstance(value, (Mapping, nn.Module)) and _holds_tensors(value)]
+    way = f"; there are tensors under {', '.join(held[:10])}: FILE#{held[0]} takes these" if held else ""
+    raise UserError(
+        f"{source} holds no weights: expected a dict of tensors, plain or under 'state_dict' or 'model'{way}"
+    )
 
 
 def _holds_tensors(value: Any) -> bool:

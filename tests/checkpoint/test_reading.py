@@ -225,6 +225,12 @@ def test_of_two_sets_of_weights_it_is_said_which_was_taken_and_how_to_take_the_o
     assert same(read(tmp_path / "x#1.pth").state_dict)
 
 
+def test_weights_under_unknown_keys_are_named_with_the_way_to_take_them(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "student": WEIGHTS, "teacher": WEIGHTS, "log": {"loss": 0.5}}, tmp_path / "x.pth")
+    assert "tensors under student, teacher: FILE#student takes these" in refusal(tmp_path / "x.pth")
+    assert same(read(f"{tmp_path / 'x.pth'}#teacher").state_dict)
+
+
 def test_one_set_of_weights_is_no_choice(tmp_path: Path) -> None:
     torch.save({"model": WEIGHTS, "ema": {"decay": 0.999}, "optimizer": {"state": {}}}, tmp_path / "x.pth")
     assert not read(tmp_path / "x.pth").choice
