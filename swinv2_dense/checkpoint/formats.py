@@ -43,8 +43,8 @@ def read_file(path: Path, trust: bool = False) -> Any:
             raise UserError(f"checkpoint {path} {words}")
     if re.match(rb"(\xef\xbb\xbf)?\s*<[!?a-zA-Z]", start):
         raise UserError(f"checkpoint {path} is a web page or XML, not a PyTorch checkpoint: fetch the file itself")
-    # two bytes are too few to tell: b"PK" begins a safetensors file whose header has 19,280 bytes
-    archive = start.startswith((b"PK\3\4", b"PK\5\6"))
+    # b"PK" begins a safetensors file whose header has 19,280 bytes, too; its JSON follows
+    archive = start.startswith(b"PK") and start[8:9] != b"{"
     if archive and not zipfile.is_zipfile(path):
         raise UserError(f"checkpoint {path} is truncated: fetch it again")
     # eight bytes of length, then a JSON object; zip archives and pickles begin otherwise
