@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 from torchvision.ops import StochasticDepth
 
 from swinv2_dense.cpu.attention import cpu_attention
-from swinv2_dense.cpu.linear import fused_linear
+from swinv2_dense.cpu.linear import fused_linear, new_memory
 from swinv2_dense.layers.block import Mlp, SwinBlock
 from swinv2_dense.layers.dispatch import inside_a_mode, is_transformed, is_untouched
 from swinv2_dense.layers.window_attention import WindowAttention
@@ -94,10 +94,10 @@ class _Room(threading.local):
     def __call__(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         size = math.prod(shape) * dtype.itemsize
         if size > ROOM or inside_a_mode():
-            return torch.empty(tuple(shape), dtype=dtype, device="cpu")
+            return new_memory(shape, dtype)
         if self.memory is None or self.memory.numel() < size:
             with torch.inference_mode(False):  # else it could not be written to outside
-                self.memory = torch.empty(size, dtype=torch.uint8, device="cpu")
+                self.memory = new_memory((size,), torch.uint8)
         return self.memory[:size].view(dtype).view(tuple(shape))
 
 

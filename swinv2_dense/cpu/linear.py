@@ -20,7 +20,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from swinv2_dense.cpu.native import library
 
-__all__ = ["Room", "bfloat16_is_faster", "fused_linear", "linear"]
+__all__ = ["Room", "bfloat16_is_faster", "fused_linear", "linear", "new_memory"]
 
 Room = Callable[[Sequence[int], torch.dtype], Tensor]
 """Memory for a tensor of a shape and a dtype."""
@@ -144,7 +144,7 @@ def bfloat16_is_faster() -> bool:
     return bool(native.rate_of_pairs() > _GAIN)
 
 
-def _new(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+def new_memory(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.empty(tuple(shape), dtype=dtype, device="cpu")
 
 
@@ -164,7 +164,7 @@ def fused_linear(
     norm: nn.LayerNorm | None = None,
     residual: Tensor | None = None,
     half: bool = False,
-    room: Room = _new,
+    room: Room = new_memory,
 ) -> Tensor:
     """:func:`linear`, then GELU, or a norm with ``residual`` added to it, in one pass and without gradients.
 
