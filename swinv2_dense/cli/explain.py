@@ -56,8 +56,7 @@ def _explain(args: argparse.Namespace) -> None:
     from mmengine.logging import MMLogger
 
     from swinv2_dense.inference.model_loading import load_model
-    from swinv2_dense.inference.prediction_files import OwnNames
-    from swinv2_dense.inference.sources import expand
+    from swinv2_dense.inference.sources import expand, named
 
     MMLogger.get_current_instance().setLevel(logging.WARNING)  # the report of what was loaded is for training
     if args.token is not None and len(args.stage or ()) != 1:
@@ -66,11 +65,10 @@ def _explain(args: argparse.Namespace) -> None:
     make_out(args.out)
     loaded = load_model(args.checkpoint, args.config, device=args.device, window=args.window)
     label = None if args.target is None else _label(args.target, loaded.classes)
-    names = OwnNames()
-    for path, output in files:
+    for path, output, _ in named(files):
         if len(files) > 1:
             print(f"{shown(path)}:")
-        _explain_one(args, loaded, path, names.of(path, output), label)
+        _explain_one(args, loaded, path, output, label)
 
 
 def _explain_one(args: argparse.Namespace, loaded: LoadedModel, path: str, stem: str, label: int | None) -> None:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from swinv2_dense.cli.parser import Parser, add_dtype, add_model
 from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import shown
 
 if TYPE_CHECKING:
-    from swinv2_dense.inference.sources import Item
+    from swinv2_dense.inference.sources import Item, SourceFile
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -75,22 +76,26 @@ def _predict(args: argparse.Namespace) -> int:
     )
     failed: list[Item] = []
     start = time.perf_counter()
-    done = _write_all(predictor, files, args.out, failed)
+    done, earlier = _write_all(predictor, files, args.out, failed)
     seconds = time.perf_counter() - start
     print(f"{done} predicted in {seconds:.1f} s: {args.out}")
+    read = {Path(file.path).resolve() for file in files}
+    earlier = [path for path in earlier if path.resolve() not in read]
+    if earlier:
+        print(f"{args.out} also holds {len(earlier)} drawings that are not of this run, such as {shown(earlier[0])}")
     if failed:
         raise UserError(f"{len(failed)} of {len(failed) + done} could not be read, listed above")
     return 0
 
 
-def _files(sources: Sequence[str], out: Path) -> list[tuple[str, str]]:
-    """Each file of the sources once, with the name of its output, without what an earlier run drew.
+def _files(sources: Sequence[str], out: Path) -> list[SourceFile]:
+    """Each file of the sources once, without what an earlier run drew.
 
     Raises:
         UserError: there is nothing, or a drawing would take the place of a file that is predicted on.
     """
-    from swinv2_dense.inference.prediction_files import OwnNames
-    from swinv2_dense.inference.sources import expand
+    from swinv2_dense.inference.prediction_files import files_of
+    from swinv2_dense.inference.sources import expand, named
 
     folder, found, drawn = out.resolve(), dict[str, tuple[str, str]](), 0
     for source in sources:
@@ -103,25 +108,24 @@ def _files(sources: Sequence[str], out: Path) -> list[tuple[str, str]]:
             found.setdefault(os.path.abspath(entry[0]), entry)
     if drawn:
         print(f"left out: {drawn} in {out}, the folder of --out")
-    names, read = OwnNames(), {Path(path).resolve() for path in found}
-    for path, output in found.values():
-        name = names.of(path, output)
-        for written in (f"{name}.jpg", f"{name}.mp4", f"maps/{name}.png"):
+    files, read = named(list(found.values())), {Path(path).resolve() for path in found}
+    for file in files:
+        for written in files_of(file.output):
             if (folder / written).resolve() in read:
                 raise UserError(
-                    f"--out {out}: {written} would be written over a source of that name: name another folder"
+                    f"--out {out}: {written.as_posix()} would be written over a source of that name: name another "
+                    "folder"
                 )
-    return list(found.values())
+    return files
 
 
-def _write_all(predictor: Any, files: Sequence[tuple[str, str]], out: Path, failed: list[Item]) -> int:
-    """Predict on all and write as it goes; returns how many there were."""
+def _write_all(predictor: Any, files: Sequence[SourceFile], out: Path, failed: list[Item]) -> tuple[int, list[Path]]:
+    """Predict on all and write as it goes; returns how many there were, and what an earlier run left in the folder."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     from swinv2_dense.inference.prediction_files import PredictionFiles
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    outputs = dict(files)
     with (
         PredictionFiles(out, predictor.task) as written,
         Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar,
@@ -143,8 +147,7 @@ def _write_all(predictor: Any, files: Sequence[tuple[str, str]], out: Path, fail
         done = 0
         from_camera = False
         try:
-            for item, result in predictor.pairs([path for path, _ in files], fail):
-                item.output = outputs.get(item.path, item.output)  # of a folder's file, its path below the folder
+            for item, result in predictor.pairs(files, fail):
                 report(item, f"{item.name}: {result.summary()}")
                 written.add(item, result)
                 done += 1
@@ -158,4 +161,4 @@ def _write_all(predictor: Any, files: Sequence[tuple[str, str]], out: Path, fail
         except KeyboardInterrupt:
             if not from_camera:  # which has no other end
                 raise
-    return done
+    return done, written.earlier()

@@ -16,21 +16,14 @@ if TYPE_CHECKING:
     from swinv2_dense.inference.results import Result
     from swinv2_dense.inference.sources import Item
 
-__all__ = ["OwnNames", "PredictionFiles"]
+__all__ = ["PredictionFiles", "files_of"]
+
+_LINES = "predictions.jsonl"
 
 
-class OwnNames:
-    """Names below a folder, one for every source: ``street``; ``street_2`` where another source has that name."""
-
-    def __init__(self) -> None:
-        self._sources: dict[str, str] = {}
-
-    def of(self, source: str, wanted: str) -> str:
-        name, number = wanted, 1
-        while self._sources.setdefault(name, source) != source:
-            number += 1
-            name = f"{wanted}_{number}"
-        return name
+def files_of(name: str) -> tuple[Path, ...]:
+    """What may be written for the source whose output has this name, below the folder."""
+    return Path(f"{name}.jpg"), Path(f"{name}.mp4"), Path("maps", f"{name}.png")
 
 
 class PredictionFiles:
@@ -44,14 +37,15 @@ class PredictionFiles:
 
     def __init__(self, folder: Path, task: str, largest: int | None = None) -> None:
         self.folder, self.task, self.largest = folder, task, largest
-        self._names = OwnNames()
+        self._written: set[Path] = set()
+        self._used = (folder / _LINES).exists()
         self._video: _Video | None = None
         self._open = contextlib.ExitStack()
         self._lines: TextIO
 
     def __enter__(self) -> PredictionFiles:
         make_out(self.folder)
-        path = self._open.enter_context(writing(self.folder / "predictions.jsonl"))
+        path = self._open.enter_context(writing(self.folder / _LINES))
         self._lines = self._open.enter_context(path.open("w", encoding="utf-8"))
         return self
 
@@ -66,24 +60,33 @@ class PredictionFiles:
     def add(self, item: Item, result: Result) -> None:
         """Write all files of one result."""
         self._lines.write(result.to_json())
-        name = self._names.of(item.path or item.name, item.output)
+        drawing, video, class_map = (self.folder / path for path in files_of(item.output))
         if item.frame is not None:
-            self._add_frame(item, name, result)
+            self._add_frame(item, result)
+            self._written.add(video)
             return
-        target = within(self.folder, f"{name}.jpg", "name of the image")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        within(self.folder, f"{item.output}.jpg", "name of the image")
+        drawing.parent.mkdir(parents=True, exist_ok=True)
         drawn = result if self.largest is None else result.shrunk(self.largest)
-        write_image(target, drawn.plot())
+        write_image(drawing, drawn.plot())
+        self._written.add(drawing)
         if self.task == "segmentation":
-            path = self.folder / "maps" / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_image(path, result.map)  # type: ignore[attr-defined]
+            class_map.parent.mkdir(parents=True, exist_ok=True)
+            write_image(class_map, result.map)  # type: ignore[attr-defined]
+            self._written.add(class_map)
 
-    def _add_frame(self, item: Item, name: str, result: Result) -> None:
+    def earlier(self) -> list[Path]:
+        """Images and videos in a folder of an earlier prediction that are not of this one."""
+        if not self._used:
+            return []
+        found = (path for path in self.folder.rglob("*") if path.suffix in (".jpg", ".mp4", ".png") and path.is_file())
+        return sorted(path for path in found if path not in self._written)
+
+    def _add_frame(self, item: Item, result: Result) -> None:
         drawn = result.plot()
-        if self._video is None or self._video.name != name:
+        if self._video is None or self._video.name != item.output:
             self._end_video(None, None, None)
-            self._video = _Video(self.folder, name, item.fps or 25.0, drawn)
+            self._video = _Video(self.folder, item.output, item.fps or 25.0, drawn)
         self._video.write(drawn)
 
     def _end_video(self, *error: Any) -> None:

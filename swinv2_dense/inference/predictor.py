@@ -224,7 +224,7 @@ class Predictor:
         image = item.image
         if image is not None and not self._decoder.colours:
             image = np.ascontiguousarray(displayed(image)[..., ::-1])
-        return {"image": image, "source": item.path, "frame": item.frame, **names}
+        return {"image": image, "source": item.path, "frame": item.frame, "image_id": item.image_id, **names}
 
     def _detections(
         self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, masks: np.ndarray | None, about: dict[str, Any]

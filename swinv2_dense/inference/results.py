@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Classification", "Detections", "Reconstruction", "Result", "SegmentationMap"]
+__all__ = ["Classification", "Detections", "Reconstruction", "Result", "SegmentationMap", "image_id_of"]
 
 # COCO's ids of its 80 categories have gaps.
 _COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
@@ -23,12 +23,19 @@ _VEIL = 0.6  # opacity of the colours of a class map
 _COCO_ENDS = ("person", "toothbrush")
 
 
+def image_id_of(source: str) -> int | str:
+    """The number that a file is named by, as COCO names its files; else the file's name."""
+    stem = Path(source).stem
+    return int(stem) if stem.isdecimal() else Path(source).name
+
+
 @dataclass
 class Result:
     """The prediction for one image.
 
     ``image``: uint8, H x W x 3, BGR; a video classifier's holds the frames, T x H x W x 3. ``source``: name of the
-    file, or empty. ``frame``: its number in a video. ``classes``: names of all classes; ``palette``: RGB of each.
+    file, or empty. ``image_id``: of JSON lines; None for :func:`image_id_of` the source. ``frame``: its number in a
+    video. ``classes``: names of all classes; ``palette``: RGB of each.
 
     ``labels``: class indices, ``scores``: 0 to 1, ``boxes``: N x 4, x1 y1 x2 y2 in pixels, ``masks``: bool,
     N x H x W; None where the task has none. ``names``: the class of each label.
@@ -43,6 +50,7 @@ class Result:
     scores: np.ndarray | None = None
     boxes: np.ndarray | None = None
     masks: np.ndarray | None = None
+    image_id: int | str | None = field(default=None, kw_only=True)
 
     @property
     def names(self) -> list[str]:
@@ -94,10 +102,8 @@ class Result:
         return "".join(f"{json.dumps(entry)}\n" for entry in self.to_dicts())
 
     def _about(self) -> dict[str, Any]:
-        """``image_id`` as COCO names its files, else the file's name; and where it is from."""
-        stem = Path(self.source).stem
-        about: dict[str, Any] = {"image_id": int(stem) if stem.isdecimal() else Path(self.source).name}
-        about["file_name"] = self.source
+        number = image_id_of(self.source) if self.image_id is None else self.image_id
+        about = {"image_id": number, "file_name": self.source}
         return about if self.frame is None else about | {"frame": self.frame}
 
     def _rgb(self) -> np.ndarray:

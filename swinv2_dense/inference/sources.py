@@ -5,17 +5,19 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.inference.decoding import COLOURS, Decoder
+from swinv2_dense.inference.results import image_id_of
 
-__all__ = ["IMAGES", "VIDEOS", "Item", "expand", "is_video", "items", "to_image"]
+__all__ = ["IMAGES", "VIDEOS", "Item", "SourceFile", "expand", "is_video", "items", "named", "to_image"]
 
 IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
@@ -30,7 +32,7 @@ class Item:
     ``image``: as the decoder makes it, by default uint8, H x W x 3, BGR; or None where ``problem`` says why there is
     none, or where a video classifier reads ``path`` itself. ``name``: as the user would call it. ``output``: below
     which name results are written, without an extension. ``frame``, ``fps``: of a video's frame. ``frames``: how many
-    the video says it has; 0 where it does not.
+    the video says it has; 0 where it does not. ``image_id``: as results have it.
     """
 
     name: str
@@ -41,6 +43,15 @@ class Item:
     fps: float = 0.0
     frames: int = 0
     problem: str | None = None
+    image_id: int | str | None = None
+
+
+class SourceFile(NamedTuple):
+    """A file of a source, a camera's number or ``-``. ``output``, ``image_id``: as :class:`Item` has them."""
+
+    path: str
+    output: str
+    image_id: int | str
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
@@ -71,6 +82,30 @@ def expand(source: str) -> list[tuple[str, str]]:
     return [(str(path), path.stem)]
 
 
+def named(entries: Sequence[tuple[str, str]]) -> list[SourceFile]:
+    """What :func:`expand` found in one or several sources, with names and ids that no two files share.
+
+    Of files that would have one name, the later become ``street_2`` and so on; of files that would have one id, each
+    has its path.
+    """
+    paths = {os.path.abspath(path): path for path, _ in entries}
+    shared = Counter(image_id_of(_called(path)) for path in paths.values())
+    takers: dict[str, str] = {}
+    found = []
+    for path, wanted in entries:
+        name, number = wanted, 1
+        while takers.setdefault(name, os.path.abspath(path)) != os.path.abspath(path):
+            number += 1
+            name = f"{wanted}_{number}"
+        image_id = image_id_of(_called(path))
+        found.append(SourceFile(path, name, image_id if shared[image_id] == 1 else path))
+    return found
+
+
+def _called(path: str) -> str:
+    return "standard input" if path == "-" else f"camera {path}" if _is_camera(path) else path
+
+
 def _is_camera(source: str) -> bool:
     return source.isdecimal() and not Path(source).exists()
 
@@ -79,7 +114,8 @@ def items(source: Any, *, whole_videos: bool = False, decoder: Decoder = COLOURS
     """The images of a source, one after another; nothing is read before it is asked for.
 
     Args:
-        source: path, folder, pattern, camera number or ``-``; an array, a PIL image; or an iterable of these.
+        source: path, folder, pattern, camera number or ``-``; an array, a PIL image; or an iterable of these, which may
+            hold what :func:`named` returns.
         whole_videos: leave videos as one item, for models that read them.
         decoder: of image files, and what says which channels an array has.
 
@@ -87,15 +123,23 @@ def items(source: Any, *, whole_videos: bool = False, decoder: Decoder = COLOURS
         UserError: there is nothing, or what is there is no image.
     """
     if isinstance(source, np.ndarray) or _is_pil(source):
-        yield Item("image", "image", to_image(source, decoder))
+        yield Item("image", "image", to_image(source, decoder), image_id="image")
+    elif isinstance(source, SourceFile):
+        for item in _of_file(source.path, source.output, whole_videos, decoder):
+            item.image_id = source.image_id
+            yield item
     elif isinstance(source, (str, os.PathLike)):
-        for path, output in expand(os.fspath(source)):
-            yield from _of_file(path, output, whole_videos, decoder)
+        yield from items(named(expand(os.fspath(source))), whole_videos=whole_videos, decoder=decoder)
+    elif (
+        isinstance(source, (list, tuple)) and source and all(isinstance(entry, (str, os.PathLike)) for entry in source)
+    ):
+        entries = [entry for path in source for entry in expand(os.fspath(path))]
+        yield from items(named(entries), whole_videos=whole_videos, decoder=decoder)
     elif isinstance(source, Iterable) and not (isinstance(source, (bytes, Mapping)) or hasattr(source, "shape")):
         for number, entry in enumerate(source):
             for item in items(entry, whole_videos=whole_videos, decoder=decoder):
-                if item.name == "image":
-                    item.name, item.output = f"image {number}", f"image{number:06d}"
+                if not item.path:  # an array has none
+                    item.name, item.output, item.image_id = f"image {number}", f"image{number:06d}", f"image {number}"
                 yield item
     else:
         raise UserError(f"cannot predict on a {type(source).__name__}: give a path, an array, a PIL image or several")
@@ -103,9 +147,9 @@ def items(source: Any, *, whole_videos: bool = False, decoder: Decoder = COLOURS
 
 def _of_file(path: str, output: str, whole_videos: bool, decoder: Decoder) -> Iterator[Item]:
     if path == "-":
-        yield _decoded(sys.stdin.buffer.read(), "standard input", output, decoder)
+        yield _decoded(sys.stdin.buffer.read(), _called(path), output, decoder)
     elif _is_camera(path):
-        yield from _frames(int(path), f"camera {path}", output)
+        yield from _frames(int(path), _called(path), output)
     elif is_video(path):
         yield from [Item(path, output, path=path)] if whole_videos else _frames(path, path, output)
     elif whole_videos:
@@ -156,7 +200,8 @@ def _is_pil(source: Any) -> bool:
 
 
 def to_image(source: Any, decoder: Decoder = COLOURS) -> np.ndarray:
-    """uint8, H x W x 3, BGR, of an array (BGR, BGRA or grey) or a PIL image; for models of other channels the array.
+    """uint8, H x W x 3, BGR, of an array (BGR, BGRA or grey, H x W or H x W x 1) or a PIL image; for models of other
+    channels the array.
 
     Raises:
         UserError: an array of another shape or type, or a PIL image of more than 8 bits.
@@ -175,8 +220,9 @@ def to_image(source: Any, decoder: Decoder = COLOURS) -> np.ndarray:
             )
         return decoder.checked(np.ascontiguousarray(np.asarray(turned.convert("RGB"))[..., ::-1]), "the image")
     image = np.asarray(source)
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
+    image = image[..., None] if image.ndim == 2 else image
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = np.repeat(image, 3, axis=2)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or not image.size:
         given = f"{image.dtype} {' x '.join(map(str, image.shape))}"
         raise UserError(f"an image is a uint8 array, height x width x 3 (BGR), not {given}")

@@ -31,6 +31,42 @@ def test_a_folder(run_of: RunOf, folder: Path, tmp_path: Path, capsys: pytest.Ca
     assert len(lines) == 15
 
 
+def test_ids_are_unique(run_of: RunOf, folder: Path, tmp_path: Path) -> None:
+    """Numbers as COCO's where no other file has that number; else the path, whatever the order of the sources."""
+    sources = []
+    for name in ("7.png", "8.png", "x/8.png", "x/b.png", "y/b.png", "y/0009.png", "y/9.jpg"):
+        path = tmp_path / "shots" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "a.png", path)
+        sources.append(str(path))
+    given = ([str(tmp_path / "shots")], sources, sources[::-1])
+    for number, argv in enumerate(given):
+        out = tmp_path / str(number)
+        assert main(["predict", str(run_of("segmentation").checkpoint), *argv, "--out", str(out)]) == 0
+        lines = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+        ids = {line["file_name"]: line["image_id"] for line in lines}
+        assert ids == {source: 7 if source.endswith("7.png") else source for source in sources}
+        assert len(list(out.glob("**/*.jpg"))) == len(sources)
+
+
+def test_drawings_of_an_earlier_run_are_named(
+    run_of: RunOf, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also of a file that is not read now; but neither a source nor what a folder held before any prediction."""
+    out = tmp_path / "out"
+    out.mkdir()
+    cv2.imwrite(str(out / "mine.png"), np.zeros((60, 80, 3), np.uint8))
+    argv = ["predict", str(run_of("segmentation").checkpoint), "--out", str(out)]
+    assert main([*argv, str(folder)]) == 0
+    assert "also holds" not in capsys.readouterr().out
+    assert main([*argv, str(folder), str(out / "mine.png")]) == 0
+    assert "also holds" not in capsys.readouterr().out
+    (folder / "a.png").write_bytes(b"broken")
+    assert main([*argv, str(folder)]) == 1
+    left = f"{out} also holds 5 drawings that are not of this run, such as {out / 'a.jpg'}\n"
+    assert capsys.readouterr().out.endswith(left)
+
+
 def test_the_unreadable_are_named_and_counted(
     run_of: RunOf,
     folder: Path,

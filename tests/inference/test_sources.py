@@ -107,7 +107,8 @@ def test_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_arrays(image: np.ndarray) -> None:
-    assert np.array_equal(to_image(image[..., 0])[..., 2], image[..., 0])
+    for grey in (image[..., 0], image[..., :1]):
+        assert np.array_equal(to_image(grey), np.stack([image[..., 0]] * 3, axis=2))
     for wrong in (image[None], image[..., :2], image.astype(np.float32), image[:0]):
         with pytest.raises(UserError, match="an image is a uint8 array"):
             to_image(wrong)
@@ -129,6 +130,17 @@ def test_pil_images_of_more_than_8_bits(mode: str, image: np.ndarray) -> None:
 def test_what_is_no_list_of_images(source: Any) -> None:
     with pytest.raises(UserError, match="cannot predict on a"):
         list(items(source))
+
+
+def test_ids(folder: Path, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of lists, folders and arrays in lists: no two things share one, and a file given twice keeps its own."""
+    monkeypatch.chdir(folder)
+    (folder / "below/b.png").rename("below/a.png")
+    assert [item.image_id for item in items(".")] == ["a.png", "below/a.png", "c.png"]
+    assert [item.image_id for item in items(["c.png", "below", "./c.png"])] == ["c.png", "a.png", "c.png"]
+    assert [item.image_id for item in items([image, "c.png", image])] == ["image 0", "c.png", "image 2"]
+    (folder / "c.png").rename("image")  # a file of that name stays a file
+    assert [(item.name, item.output) for item in items(["image", "a.png"])] == [("image", "image"), ("a.png", "a")]
 
 
 def test_names_that_begin_with_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
