@@ -17,10 +17,12 @@ from swinv2_dense.checkpoint.report import logger
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_text
 
-__all__ = ["downloaded", "from_hub", "is_address"]
+__all__ = ["downloaded", "from_hub", "is_address", "warn_of_other_content"]
 
 _TIMEOUT = 30  # seconds without an answer
 _AGENT = {"User-Agent": "swinv2_dense"}  # some hosts refuse urllib's own
+# name-1a2b3c4d.pth, of torch.hub and OpenMMLab; digits alone may as well be a date or a step
+_HASH = re.compile(r"-(?!\d{8}\.)([0-9a-f]{8})\.\w+$")
 
 
 def is_address(source: str) -> bool:
@@ -35,7 +37,7 @@ def downloaded(url: str) -> Path:
     fetched before is used.
 
     Raises:
-        UserError: the address cannot be fetched, and was not before.
+        UserError: the address cannot be fetched, and was not before; or its content is not what its name says.
     """
     url = urldefrag(url).url
     parts = urlparse(url)
@@ -59,12 +61,36 @@ def downloaded(url: str) -> Path:
         if remote and remote["size"] and size != int(remote["size"]):
             path.unlink()
             raise UserError(f"checkpoint {url}: only {size:,} of {int(remote['size']):,} bytes arrived, fetch it again")
+        if problem := _other_content(path):
+            path.unlink()
+            raise UserError(f"checkpoint {url}: {problem}; fetch it again, or download it and give the path")
         write_text(note, json.dumps({"url": url, **(remote or {})}))
     except (OSError, ValueError, HTTPException) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"checkpoint {url} could not be fetched ({error}): download it and give the path") from None
     return path
+
+
+def warn_of_other_content(path: Path) -> None:
+    """Warn where a file's name ends with a hash, as released ones do, that is not its content's."""
+    if problem := _other_content(path):
+        logger().warning("checkpoint %s: %s", path, problem)
+
+
+def _other_content(path: Path) -> str | None:
+    """What is wrong with a file whose name ends with the first digits of another SHA-256 than its content's."""
+    named = _HASH.search(path.name)
+    if named is None:
+        return None
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    found = digest.hexdigest()[:8]
+    if found == named[1]:
+        return None
+    return f"its SHA-256 begins with {found}, and not with {named[1]} as its name says: it is damaged, or was changed"
 
 
 def _facts(url: str) -> dict[str, str | None] | None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from swinv2_dense.checkpoint.downloads import downloaded, from_hub, is_address
+from swinv2_dense.checkpoint.downloads import downloaded, from_hub, is_address, warn_of_other_content
 from swinv2_dense.checkpoint.formats import check_tensors, read_file
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import read_bytes, within
@@ -69,6 +69,7 @@ def read(source: Source, *, trust: bool = False) -> Checkpoint:
         return _read_folder(path, text, trust)
     config = _sibling_config(path)
     content = read_file(path, trust)
+    warn_of_other_content(path)
     state_dict, choice = unwrap(content, f"checkpoint {text}", key)
     check_tensors(state_dict, f"checkpoint {text}")
     return Checkpoint(state_dict, _name(path, config), config, text, _training(content), choice)

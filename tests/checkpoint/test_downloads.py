@@ -149,3 +149,32 @@ def test_odd_addresses_are_files_with_plain_names(site: Site) -> None:
     path = downloaded(site.address + next(iter(site.files)))
     assert path.name.endswith("x_y.pth")
     assert path.parent.parent.name == "swinv2_dense"
+
+
+def test_the_hash_in_the_name_of_a_download_must_be_its_content_s(site: Site, tmp_path: Path) -> None:
+    content = weights(1)
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    site.files[f"/swin-{digest}.pth"] = site.files["/swin-20220803.pth"] = content  # the latter is a date
+    assert loaded(f"{site.address}/swin-{digest}.pth") == loaded(f"{site.address}/swin-20220803.pth") == 1
+    site.files["/swin-0a1b2c3d.pth"] = content
+    for _ in range(2):  # nothing stays that the second one would take
+        with pytest.raises(UserError, match=rf"begins with {digest}, and not with 0a1b2c3d as its name says"):
+            read(f"{site.address}/swin-0a1b2c3d.pth")
+
+
+def test_the_hash_in_the_name_of_a_file_is_compared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning alone: it may have been renamed."""
+    monkeypatch.setattr(MMLogger, "_instance_dict", {})
+    caplog.set_level(logging.WARNING, logger="swinv2_dense")
+    content = weights(1)
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    for name in (f"swin-{digest}.pth", "swin-20220803.pth", "swin-0a1b2c3d4e.pth", "swin-0a1b2c3d_ours.pth"):
+        (tmp_path / name).write_bytes(content)
+        assert loaded(str(tmp_path / name)) == 1
+    assert not caplog.records
+    (tmp_path / "swin-0a1b2c3d.pth").write_bytes(content)
+    assert loaded(str(tmp_path / "swin-0a1b2c3d.pth")) == 1
+    (record,) = caplog.records
+    assert f"begins with {digest}, and not with 0a1b2c3d" in record.getMessage()

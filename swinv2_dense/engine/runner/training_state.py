@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from mmengine.logging import HistoryBuffer, print_log
 
 from swinv2_dense.checkpoint.pickles import check_claims
+from swinv2_dense.checkpoint.reading import unwrap
 from swinv2_dense.engine.runner.plain_state import pack_history, to_plain_data, unpack_history
 from swinv2_dense.engine.runner.run_record import LAST, read_record
 from swinv2_dense.errors import UserError
@@ -31,6 +32,7 @@ __all__ = [
     "write_training_state",
 ]
 
+_PARTS = ("state_dict", "optimizer", "message_hub", "meta")  # of what mmengine saves in training
 RUN_ID = "run_id"  # in a checkpoint's meta; a file in those that are folders
 _LONGEST_NAME = 1 << 14  # bytes of a file that holds one name
 
@@ -183,7 +185,7 @@ def _warn(text: str) -> None:
 
 
 class NotTrainingStateError(UserError):
-    """A checkpoint of weights alone."""
+    """A checkpoint of weights alone, or of other things than training saves."""
 
 
 def read_training_state(path: str, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
@@ -212,10 +214,9 @@ def read_training_state(path: str, map_location: Any = "cpu", mmap: bool = False
         ) from error
     except Exception as error:  # what is no pickle of training may raise anything
         raise UserError(f"cannot resume from {path}: it is truncated, or no PyTorch checkpoint") from error
-    if not isinstance(state, dict) or not {"state_dict", "optimizer", "message_hub", "meta"} <= set(state):
-        raise NotTrainingStateError(
-            f"cannot resume from {path}: it holds weights alone; start from them by load_from={path}"
-        )
+    lacks = [key for key in _PARTS if not isinstance(state, dict) or key not in state]
+    if lacks:
+        raise NotTrainingStateError(f"cannot resume from {path}: it {_what_instead(state, lacks, path)}")
     meta = state["meta"]
     if not isinstance(meta, dict) or not all(_is_count(meta.get(key, 0)) for key in ("epoch", "iter")):
         raise UserError(f"cannot resume from {path}: it is damaged (its meta says {shown(meta, 60)!r})")
@@ -225,6 +226,16 @@ def read_training_state(path: str, map_location: Any = "cpu", mmap: bool = False
         return unpack_history(state)
     except (TypeError, LookupError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(f"cannot resume from {path}: it is damaged (its log cannot be read)") from error
+
+
+def _what_instead(state: object, lacks: Sequence[str], path: str) -> str:
+    """What a checkpoint is that lacks parts of a training state, and what to do."""
+    try:
+        unwrap(state, path)
+    except UserError:
+        return f"holds no weights, and lacks {', '.join(lacks)}: name a checkpoint of training, as epoch_1.pth"
+    held = "weights alone" if "optimizer" in lacks else f"weights, but lacks {', '.join(lacks)}"
+    return f"holds {held}; start from them by load_from={path}"
 
 
 def _is_count(value: Any) -> bool:
@@ -243,7 +254,7 @@ def write_training_state(path: str | os.PathLike[str], state: dict[str, Any]) ->
     plain, left_out = to_plain_data(pack_history(state))
     with writing(path) as place:
         save_torch(place, plain)
-        if {"state_dict", "optimizer", "message_hub", "meta"} <= set(plain):
+        if set(_PARTS) <= set(plain):
             read_training_state(str(place), mmap=True)
     return left_out
 

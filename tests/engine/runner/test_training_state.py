@@ -115,9 +115,28 @@ def test_truncated_and_weights_alone(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"cannot resume from .*truncated"):
         read_training_state(str(path))
-    torch.save({"state_dict": {}}, path)
-    with pytest.raises(UserError, match="weights alone"):
-        read_training_state(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"w": torch.ones(2)}, "it holds weights alone; start from them by load_from="),
+        ({"meta": {}, "state_dict": {"w": torch.ones(2)}}, "it holds weights alone; start from them by load_from="),
+        (
+            {"model": {"w": torch.ones(2)}, "optimizer": {"state": {0: {"step": torch.ones(2)}}}, "epoch": 3},
+            "it holds weights, but lacks state_dict, message_hub, meta; start from them by load_from=",
+        ),
+        (
+            {"optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": []}},
+            "it holds no weights, and lacks state_dict, message_hub, meta: name a checkpoint of training, as epoch_1.pth",
+        ),
+        ([1, 2], "it holds no weights, and lacks state_dict, optimizer, message_hub, meta: name a checkpoint"),
+    ],
+)
+def test_what_is_no_training_state(content: object, words: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=words):
+        read_training_state(str(tmp_path / "x.pth"))
 
 
 @pytest.mark.parametrize(
