@@ -1,23 +1,19 @@
 """Speed and memory of SwinV2 backbones, detectors and segmentors: ours beside those of timm, MMPretrain and Hugging
 Face, as installed, eager, by torch.compile and by ONNX Runtime.
 
-Every measurement has a process of its own, so that peak memory is that model's alone, and the implementations take
-turns, so that none has the machine's better minutes. Prints a table of medians and of ratios to the fastest and the
-leanest peer, and writes results.json and results.png. The floor is what the case's matrix products would take at the
-rate of one large matrix product, measured here as well."""
+Every measurement has a process of its own, so that peak memory is that model's alone (on a GPU, whose memory is counted
+for a model, every implementation has one), and the implementations take turns, so that none has the machine's better
+minutes. Prints a table of medians and of ratios to the fastest and the leanest peer, and writes results.json and
+results.png. The floor is what the case's matrix products would take at the rate of one large matrix product, measured
+here as well; its share of our time is how much of that rate we reach."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import math
 import platform
-import re
-import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,88 +24,51 @@ from rich.table import Table
 from swinv2_dense.cli.parser import Parser
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import make_out, write_figure, write_text
-from swinv2_dense.measure.benchmark import Case, floor, matrix_rate, measure, profile
-from swinv2_dense.measure.benchmark_cases import DEFAULT, cases
+from swinv2_dense.measure.benchmark import profile
+from swinv2_dense.measure.benchmark_cases import CARD, DEFAULT, cases
+from swinv2_dense.measure.benchmark_run import IMPLEMENTATIONS, run_cases, work
 from swinv2_dense.suggestions import did_you_mean
-
-IMPLEMENTATIONS = (
-    *("ours", "timm", "timm-compiled", "timm-onnx", "mmpretrain", "huggingface", "huggingface-compiled", "mmaction"),
-    *("onnx", "pt2"),
-)
-
-
-def _in_a_process_of_its_own(*options: str) -> dict[str, Any] | None:
-    """Run this file as a worker; None where the peer is not installed or fails, with its last line printed."""
-    command = [sys.executable, "-m", "swinv2_dense", "bench", "--worker", *options]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
-    if done.returncode:
-        killed = "killed, as a rule for want of memory" if done.returncode < 0 else "no message"
-        said = done.stderr.strip().splitlines() or [killed]
-        reason = next((line for line in reversed(said) if re.match(r"[\w.]+(Error|Exception):", line)), said[-1])
-        Console(stderr=True).print(f"  {' '.join(options[:2])} left out: {reason}", markup=False)
-        return None
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return answer
-
-
-def run_cases(
-    chosen: Sequence[Case], peers: Sequence[str], rounds: int, runs: int, device: str, console: Console
-) -> list[dict[str, Any]]:
-    rates: dict[str, float] = {}
-    results: list[dict[str, Any]] = []
-    for i, case in enumerate(chosen, start=1):
-        console.print(f"[{i}/{len(chosen)}] {case.name}", markup=False)
-        # the best of all its minutes: a floor
-        rates[case.dtype] = max(rates.get(case.dtype, 0.0), matrix_rate(device, case.dtype))
-        found: dict[str, list[dict[str, float]]] = {}
-        # in turns: a machine that others use is faster now and slower then, and all shall meet both
-        for turn in range(rounds):
-            for implementation in ("ours", *(name for name in case.peers if name in peers)):
-                if turn and implementation not in found:
-                    continue
-                with console.status(f"{implementation} ..."):
-                    one = _in_a_process_of_its_own(case.name, implementation, str(runs), device)
-                if one is not None:
-                    found.setdefault(implementation, []).append(one)
-        measured = {}
-        for name, ones in found.items():
-            m = measured[name] = {key: statistics.median(one[key] for one in ones) for key in ("seconds", "mib")}
-            spread = f"{min(one['seconds'] for one in ones):.3f} to {max(one['seconds'] for one in ones):.3f}"
-            console.print(f"  {name:<20} {m['seconds']:8.3f} s ({spread}) {m['mib']:8.0f} MiB", markup=False)
-        checks = _in_a_process_of_its_own(case.name, "checks", "0", device) or {"error": None, "flops": 0}
-        results.append(
-            {**asdict(case), "measured": measured, "relative_error": checks["error"], "flops": checks["flops"]}
-        )
-    for case, result in zip(chosen, results, strict=True):
-        result["floor"] = floor(result["flops"], rates[case.dtype], train=case.train)
-    return results
 
 
 def show(results: Sequence[dict[str, Any]], console: Console) -> None:
-    """One row a case: ours, the floor, and the ratios to the best peer in each respect."""
-    table = Table(
-        "case", "ours s", "floor s", "fastest peer s", "speed", "ours MiB", "leanest peer MiB", "memory", "error"
-    )
+    """A table of all that was measured, and one of ours: the floor, and the ratios to the best peer in each respect."""
+    names = [name for name in IMPLEMENTATIONS if any(name in r["measured"] for r in results)]
+    everything = Table("case", *names, show_lines=True)
+    summary = Table("case", "ours s", "floor s", "share of the matrix rate", "fastest peer s", "speed")
+    for column in ("ours MiB", "leanest peer MiB", "memory", "error"):
+        summary.add_column(column)
     for result in results:
+        everything.add_row(result["name"], *(_cell(result, name) for name in names))
         ours = result["measured"].get("ours")
         peers = {name: m for name, m in result["measured"].items() if name != "ours"}
-        if ours is None or not peers:
+        if ours is None:
             continue
-        fast = min(peers, key=lambda name: peers[name]["seconds"])
-        lean = min(peers, key=lambda name: peers[name]["mib"])
-        error = result["relative_error"]
-        table.add_row(
+        share, error = result["floor"] / ours["seconds"], result["relative_error"]
+        fastest, leanest = (min(peers, key=lambda name: peers[name][key], default="") for key in ("seconds", "mib"))
+        fast, lean = peers.get(fastest), peers.get(leanest)
+        summary.add_row(
             result["name"],
-            f"{ours['seconds']:.3f}",
-            f"{result['floor']:.3f}",
-            f"{peers[fast]['seconds']:.3f} ({fast})",
-            f"{peers[fast]['seconds'] / ours['seconds']:.1f}x",
+            f"{ours['seconds']:#.3g}",
+            f"{result['floor']:#.3g}" if share else "",
+            f"{share:.0%}" if share else "",
+            f"{fast['seconds']:#.3g} ({fastest})" if fast else "",
+            f"{fast['seconds'] / ours['seconds']:.1f}x" if fast else "",
             f"{ours['mib']:.0f}",
-            f"{peers[lean]['mib']:.0f} ({lean})",
-            f"1/{peers[lean]['mib'] / max(ours['mib'], 1e-3):.1f}",
+            f"{lean['mib']:.0f} ({leanest})" if lean else "",
+            f"1/{lean['mib'] / max(ours['mib'], 1e-3):.1f}" if lean else "",
             "" if error is None else f"{error:.0e}",
         )
-    console.print(table)
+    console.print(everything, summary)
+    for dtype, rate in {result["dtype"]: result["matrix_rate"] for result in results}.items():
+        console.print(f"matrix rate, {dtype}: {rate / 1e12:#.3g} TFLOP/s", markup=False)
+
+
+def _cell(result: dict[str, Any], name: str) -> str:
+    """Time, memory and rate of an implementation, or why there is none."""
+    if (m := result["measured"].get(name)) is None:
+        return str(result["failed"].get(name, "")).partition(":")[0]
+    images = result.get("batch", 1) / m["seconds"]
+    return f"{m['seconds']:#.3g} s\n{m['mib']:.0f} MiB\n{images:#.3g} images/s"
 
 
 def draw(results: Sequence[dict[str, Any]], path: Path) -> None:
@@ -151,18 +110,21 @@ def machine(device: str) -> str:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser("bench", __doc__, ("--list", "--profile"))
     parser.add_argument(
-        "cases", nargs="*", default=list(DEFAULT), help="names of cases (default: those of the docs page)"
+        "cases", nargs="*", help="names of cases (default: those of the docs page, with --device cuda a GPU's)"
     )
     parser.add_argument("--list", action="store_true", help="print the names of all cases and stop")
     parser.add_argument(
         "--peers", nargs="+", choices=IMPLEMENTATIONS[1:], default=IMPLEMENTATIONS[1:], help="only these (default: all)"
     )
-    parser.add_argument("--rounds", type=int, default=2, help="processes an implementation, in turns with the others")
+    parser.add_argument(
+        "--rounds", type=int, help="processes an implementation, in turns with the others (default: 2, on a GPU 1)"
+    )
     parser.add_argument("--runs", type=int, default=2, help="timed steps a process, or more within two seconds")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="leave out what these do not hold")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmark"), help="folder of results.json and .png")
     parser.add_argument("--profile", action="store_true", help="instead print where our own time goes")
-    parser.add_argument("--worker", nargs=4, metavar=("CASE", "WHAT", "RUNS", "DEVICE"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
@@ -170,12 +132,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     known = cases()
     if args.worker:
-        name, what, runs, device = args.worker
-        case = known[name]
-        if what == "checks":
-            print(json.dumps({"error": case.error() if device == "cpu" else None, "flops": case.flops()}))
-        else:
-            print(json.dumps(measure(what, case, int(runs), device)))
+        what, runs, device, *names = args.worker
+        work(what, int(runs), device, [known[name] for name in names])
         return
     if args.list:
         print("\n".join(known))
@@ -185,7 +143,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"there is no case {unknown[0]!r}: {hint}")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no GPU; leave the option out to measure the CPU")
-    chosen = [known[name] for name in args.cases]
+    on_gpu = args.device == "cuda"
+    chosen = [known[name] for name in args.cases or (CARD if on_gpu else DEFAULT)]
     if args.profile:
         for case in chosen:
             profile(case, args.device)
@@ -195,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not console.is_terminal:
         console.width = 160
     console.print(machine(args.device), markup=False)
-    results = run_cases(chosen, args.peers, args.rounds, args.runs, args.device, console)
+    rounds = args.rounds or (1 if on_gpu else 2)
+    results = run_cases(chosen, args.peers, rounds, args.runs, args.device, console, args.minutes)
     show(results, console)
     write_text(args.out / "results.json", json.dumps({"machine": machine(args.device), "results": results}, indent=1))
     draw(results, args.out / "results.png")

@@ -42,15 +42,16 @@ class BackboneCase(Case):
     def input_size(self) -> tuple[int, ...]:
         return (self.batch, 3, self.side, self.side) if self.window else (self.batch, 3, 32, self.side, self.side)
 
-    @property
-    def peers(self) -> tuple[str, ...]:
+    def peers(self, device: str = "cpu") -> tuple[str, ...]:
         if self.exported:
             return ("onnx", "pt2", "timm-onnx")
         if not self.window:
             return ("mmaction",)
-        eager = ("timm", "mmpretrain", "huggingface", "timm-compiled", "huggingface-compiled")
+        by_torch = ("timm", "mmpretrain", "huggingface", "timm-compiled", "huggingface-compiled")
+        if device == "cuda":  # the kernel knows no float32, and ONNX Runtime is installed for CPUs
+            return by_torch if self.dtype == "fp32" else (*by_torch, "flash-window")
         # ONNX Runtime neither trains nor has these layers in bfloat16 on CPUs
-        return eager if self.train or self.dtype != "fp32" else (*eager, "timm-onnx")
+        return by_torch if self.train or self.dtype != "fp32" else (*by_torch, "timm-onnx")
 
     def build(self, implementation: str, device: str = "cpu") -> tuple[nn.Module, Callable[[], None]]:
         with torch.device(device):
@@ -88,6 +89,9 @@ class BackboneCase(Case):
             model, forward = self.model("timm")
             model.eval()
             return model, _by_onnxruntime(forward, self)
+        if implementation == "flash-window":
+            model, forward = self.model("timm")
+            return _with_flash_window(model), forward
         if implementation == "timm":
             from timm.models.swin_transformer_v2 import SwinTransformerV2 as Timm
 
@@ -115,7 +119,7 @@ class BackboneCase(Case):
         )
         return model, model
 
-    def flops(self) -> int:
+    def flops(self, device: str = "cpu") -> int:
         return complexity(lambda: self.model("ours")[0], *self.input_size).flops
 
     def error(self) -> float | None:
@@ -137,6 +141,21 @@ class BackboneCase(Case):
         with torch.no_grad():
             maps = [F.layer_norm(m.movedim(1, -1), m.shape[1:2]).movedim(-1, 1) for m in forward(x)]
             return max(((a - b).norm() / b.norm()).item() for a, b in zip(ours.eval()(x), maps, strict=True))
+
+
+def _with_flash_window(model: Any) -> Any:
+    """timm's model with the attention of flash-window-attention-v2, a Triton kernel of cosine attention for GPUs (a
+    repository, github.com/emiledgl/flash-window-attention-v2). It wants one dtype of all its operands: autocast gives
+    it all but the scale."""
+    from flash_win_attn_v2 import WindowAttention
+
+    for stage in model.layers:
+        for block in stage.blocks:
+            theirs = block.attn
+            size = dict(window_size=theirs.window_size, pretrained_window_size=theirs.pretrained_window_size)
+            block.attn = WindowAttention(theirs.dim, num_heads=theirs.num_heads, **size)
+            block.attn.logit_scale = nn.Parameter(block.attn.logit_scale.detach().bfloat16())
+    return model
 
 
 def _exported(model: nn.Module, case: BackboneCase, suffix: str) -> Forward:

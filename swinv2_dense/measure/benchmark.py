@@ -27,18 +27,17 @@ class Case(ABC):
     train: bool = False
     dtype: str = "fp32"
 
-    @property
     @abstractmethod
-    def peers(self) -> tuple[str, ...]:
-        """The implementations that ours is compared with."""
+    def peers(self, device: str = "cpu") -> tuple[str, ...]:
+        """The implementations that ours is compared with there."""
 
     @abstractmethod
     def build(self, implementation: str, device: str = "cpu") -> tuple[nn.Module, Callable[[], object]]:
         """The model, with random weights, and the step that is timed. Training it ends with the backward pass."""
 
     @abstractmethod
-    def flops(self) -> int:
-        """Floating-point operations of the matrix products of one forward pass."""
+    def flops(self, device: str = "cpu") -> int:
+        """Floating-point operations of the matrix products of one forward pass; where it has to run, it does there."""
 
     @abstractmethod
     def error(self) -> float | None:
@@ -46,8 +45,9 @@ class Case(ABC):
 
 
 def measure(implementation: str, case: Case, runs: int, device: str) -> dict[str, float]:
-    """Median seconds of a step, of ``runs`` or what two seconds hold, and MiB at the first one's peak beyond the
-    model, its gradients and the input. What is compiled by its first step is measured from the second one on."""
+    """Median seconds of a step, of ``runs`` or what two seconds hold (a GPU's, whose steps take alike long: one), and
+    MiB at the first one's peak beyond the model, its gradients and the input. What is compiled by its first step is
+    measured from the second one on, and so is all on a GPU, whose libraries choose kernels and take room then."""
     torch.manual_seed(0)
     model, step = case.build(implementation, device)
     model.train(case.train)
@@ -55,14 +55,14 @@ def measure(implementation: str, case: Case, runs: int, device: str) -> dict[str
         if case.train:  # gradients belong to the weights, not to the step
             for p in model.parameters():
                 p.grad = torch.zeros_like(p)
-        if implementation.endswith("-compiled"):
+        if device == "cuda" or implementation.endswith("-compiled"):
             step()
             _trim()
         before = _memory(device, reset=True)
         step()
         peak = _memory(device, peak=True) - before
         seconds: list[float] = []
-        while len(seconds) < runs or sum(seconds) < 2:
+        while len(seconds) < runs or sum(seconds) < (1 if device == "cuda" else 2):
             _synchronize(device)
             start = time.perf_counter()
             step()

@@ -6,7 +6,7 @@ from swinv2_dense.measure.backbone_case import BackboneCase
 from swinv2_dense.measure.benchmark import DTYPES, Case
 from swinv2_dense.measure.whole_model_case import WholeModelCase
 
-__all__ = ["DEFAULT", "cases"]
+__all__ = ["CARD", "DEFAULT", "cases"]
 
 
 def cases() -> dict[str, Case]:
@@ -28,6 +28,7 @@ def cases() -> dict[str, Case]:
         WholeModelCase("mask_rcnn-tiny-800", config="coco/mask_rcnn_swinv2_t", height=800, width=1088),
         WholeModelCase("upernet-tiny-640", config="ade20k/upernet_swinv2_t", height=640, width=640, window=20),
         WholeModelCase("htc-training-tiny-1024", train=True, config=htc, height=1024, width=1024),
+        WholeModelCase("htc-training-large-1024-bf16", True, "bf16", htc.removesuffix("t") + "l", 1024, 1024),
     ]
     return {case.name: case for case in found}
 
@@ -47,4 +48,11 @@ DEFAULT = (
     "mask_rcnn-tiny-800",
     "upernet-tiny-640",
     "htc-training-tiny-1024",
+)
+
+# What `swinv2 bench --device cuda` runs, what is dearest last.
+CARD = (
+    *(f"{work}-{arch}-1024-w32-bf16" for arch in ("tiny", "large") for work in ("inference", "training")),
+    "htc-training-large-1024-bf16",
+    *(f"{work}-{arch}-1536-w32-bf16" for arch in ("tiny", "large") for work in ("inference", "training")),
 )

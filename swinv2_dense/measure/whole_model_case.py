@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from swinv2_dense.config_files import find_config
 from swinv2_dense.cpu.convolution import fast_convolutions
-from swinv2_dense.measure.benchmark import Case
+from swinv2_dense.engine.optimizers.amp import backbone_in
+from swinv2_dense.measure.benchmark import DTYPES, Case
 
 __all__ = ["WholeModelCase"]
 
@@ -33,8 +34,7 @@ class WholeModelCase(Case):
     width: int = 0
     window: int = 0
 
-    @property
-    def peers(self) -> tuple[str, ...]:
+    def peers(self, device: str = "cpu") -> tuple[str, ...]:
         return ("mmpretrain",)
 
     def build(self, implementation: str, device: str = "cpu") -> tuple[nn.Module, Callable[[], object]]:
@@ -43,11 +43,20 @@ class WholeModelCase(Case):
 
         def step() -> None:
             with fast_convolutions(model) if implementation == "ours" else _roi_align_of_torchvision():
-                loss = self._forward(model, data)
+                with self._precision(model, device):
+                    loss = self._forward(model, data)
                 if loss is not None:
                     loss.backward()
 
         return model, step
+
+    def _precision(self, model: nn.Module, device: str) -> AbstractContextManager[Any]:
+        """What training in mixed precision does: of everything on a GPU, of the backbone on a CPU."""
+        if self.dtype == "fp32":
+            return nullcontext()
+        return (
+            torch.autocast(device, DTYPES[self.dtype]) if device == "cuda" else backbone_in(model, DTYPES[self.dtype])
+        )
 
     def _forward(self, model: Any, data: dict[str, Any]) -> Tensor | None:
         data = copy.deepcopy(data)
@@ -65,6 +74,7 @@ class WholeModelCase(Case):
         cfg = read_config(find_config(self.config))
         cfg.load_from = cfg.model.backbone.init_cfg = None
         cfg.model.backbone.update(backbone, with_cp=False)
+        cfg.model.data_preprocessor.pop("batch_augments", None)  # which pad to the config's own size
         if self.window:
             cfg.model.backbone.window_size = self.window
         if implementation == "mmpretrain":
@@ -113,11 +123,11 @@ class WholeModelCase(Case):
             masks=BitmapMasks(masks, self.height, self.width),
         )
 
-    def flops(self) -> int:
-        model = self.model("ours").train(self.train)
+    def flops(self, device: str = "cpu") -> int:
+        model = self.model("ours", device).train(self.train)
         counter = FlopCounterMode(display=False)
         with counter, torch.set_grad_enabled(self.train):
-            self._forward(model, self._data(model, "cpu"))
+            self._forward(model, self._data(model, device))
         return counter.get_total_flops()
 
     def error(self) -> float | None:

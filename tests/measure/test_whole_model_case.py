@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 pytest.importorskip("mmdet", reason="needs the det extra")
 pytest.importorskip("mmseg", reason="needs the seg extra")
@@ -31,6 +32,18 @@ def test_a_training_step(implementation: str) -> None:
     case = WholeModelCase("training", train=True, config="coco/faster_rcnn_swinv2_t_640", **SMALL)
     assert measure(implementation, case, runs=1, device="cpu")["seconds"] > 0
     assert roi_align.kernel_takes is takes
+
+
+def test_a_training_image_has_the_cases_size_and_the_backbone_its_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever size the config pads to."""
+    seen = []
+    config = "coco/htc_without_semantic_swinv2_t"
+    case = WholeModelCase("training", True, "bf16", config=config, height=64, width=96, window=4)
+    model, step = case.build("ours")
+    model.backbone.patch_embed.register_forward_hook(lambda _, x, out: seen.append((x[0].shape, out.dtype)))
+    step()
+    assert seen == [((1, 3, 64, 96), torch.bfloat16)]
+    assert any(p.grad is not None for p in model.backbone.parameters())
 
 
 def test_operations_are_counted() -> None:
