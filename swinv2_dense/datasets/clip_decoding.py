@@ -75,7 +75,7 @@ class ClipReader:
         if wanted and not 0 <= wanted[0] <= wanted[-1] < self._length:
             raise ValueError(f"has {self._length} frames, asked for those from {wanted[0]} to {wanted[-1]}")
         try:
-            images = dict(self._by_time(wanted) if self._times else self._by_count(wanted))
+            images = self._images(wanted)
         except av.error.FFmpegError as error:
             raise ValueError(error.strerror) from error
         if len(images) < len(wanted):
@@ -123,8 +123,22 @@ class ClipReader:
             return len(times)
         return sum(1 for _ in self._decode(0))  # as in AVI files: only decoding counts them
 
-    def _by_time(self, wanted: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def _images(self, wanted: Sequence[int]) -> dict[int, np.ndarray]:
+        if not self._times:
+            return dict(self._by_count(wanted))
+        # H.264 marks the frames to which no other refers, often half of them. HEVC's mark holds within one temporal
+        # layer alone.
+        if self._stream.codec_context.name == "h264":
+            images = dict(self._by_time(wanted, lean=True))
+            if len(images) == len(wanted):
+                return images
+            # Not told by how much frames are reordered, the decoder learns it late where some are left out, and drops
+            # those that come out of order.
+        return dict(self._by_time(wanted, lean=False))
+
+    def _by_time(self, wanted: Sequence[int], lean: bool) -> Iterator[tuple[int, np.ndarray]]:
         """Decode from the key frame before each wanted frame on, or continue where that is nearer."""
+        needed = {self._times[place] for place in wanted} if lean else None
         frames: Iterator[Any] = iter(())
         now: int | None = None
         for place in wanted:
@@ -134,7 +148,7 @@ class ClipReader:
             attempts = (start, stored, None) if now is None or now < start else ()
             frame = None if attempts else self._forward(frames, time)
             for stamp in attempts:
-                frames = self._decode(stamp)
+                frames = self._decode(stamp, needed)
                 frame = self._forward(frames, time)
                 if frame is not None and frame.pts == time:
                     break
@@ -156,8 +170,11 @@ class ClipReader:
         """The first frame that is not shown before this time."""
         return next((frame for frame in frames if frame.pts is None or frame.pts >= time), None)
 
-    def _decode(self, stamp: int | None) -> Iterator[Any]:
+    def _decode(self, stamp: int | None, needed: set[int] | None = None) -> Iterator[Any]:
         """Frames from the key frame at or before this time on; without a time, from the clip's first.
+
+        Args:
+            needed: times of frames to decode; others to which no frame refers are left out. None: all are decoded.
 
         Raises:
             ValueError: a frame that the decoder had to patch up.
@@ -167,12 +184,16 @@ class ClipReader:
             self._open()
         else:
             self._container.seek(stamp, stream=self._stream, backward=True)
-        for frame in self._container.decode(self._stream):
-            if frame.is_corrupt:
-                raise ValueError("damaged")
-            yield frame
+        codec = self._stream.codec_context
+        for packet in self._container.demux(self._stream):
+            codec.skip_frame = "DEFAULT" if needed is None or packet.pts in needed else "NONREF"
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise ValueError("damaged")
+                yield frame
 
     def _image(self, frame: Any) -> np.ndarray:
+        # Not scaled here: one pass of libswscale takes longer than this and cv2's scaling of the same frame.
         image = self._converter.reformat(frame, format="rgb24", threads=self._threads).to_ndarray()
         turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

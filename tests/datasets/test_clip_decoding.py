@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -26,6 +27,8 @@ KINDS = {
     "h264 of one group": ("libx264", "mp4", {"g": "300", "bf": "2"}),
     "h264 of tiny groups": ("libx264", "mp4", {"g": "2", "bf": "1"}),
     "h264 of open groups": ("libx264", "mkv", {"x264-params": "open-gop=1:keyint=10:bframes=3"}),
+    "h264 of interlaced frames": ("libx264", "mp4", {"x264-params": "tff=1:keyint=12:bframes=3"}),
+    "h264 of broadcasts": ("libx264", "ts", {"g": "12", "bf": "3"}),
     "hevc": ("libx265", "mp4", {"x265-params": "keyint=10:log-level=none"}),
     "vp9": ("libvpx-vp9", "webm", {"g": "15", "lag-in-frames": "10", "auto-alt-ref": "1"}),
     "vp8": ("libvpx", "webm", {"g": "15", "lag-in-frames": "10", "auto-alt-ref": "1"}),
@@ -85,18 +88,61 @@ def test_frames_are_those_of_a_full_decoding(tmp_path: Path, kind: str, threads:
         ] * len(places)
 
 
-def test_what_need_not_be_decoded_is_not(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[int] = []
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Types of the frames that come out of the decoder, in this order: I, P, B."""
+    types: list[str] = []
     whole = ClipReader._decode
 
-    def counted(self: ClipReader, stamp: int | None) -> Iterator[Any]:
-        for frame in whole(self, stamp):
-            decoded.append(frame.pts)
+    def noted(self: ClipReader, *args: Any) -> Iterator[Any]:
+        for frame in whole(self, *args):
+            types.append(av.video.frame.PictureType(frame.pict_type).name)
             yield frame
 
-    monkeypatch.setattr(ClipReader, "_decode", counted)
-    ClipReader(str(clip)).read([26, 28])  # groups begin at 0, 12, 24, 36
-    assert len(decoded) == 5
+    monkeypatch.setattr(ClipReader, "_decode", noted)
+    return types
+
+
+def test_what_need_not_be_decoded_is_not(tmp_path: Path, decoded: list[str]) -> None:
+    # IBBBPBBBPBBP, four times, and no frame refers to a B.
+    fixed = {"x264-params": "keyint=12:scenecut=0:bframes=3:b-adapt=0:b-pyramid=none"}
+    path = write(tmp_path / "clip.mp4", "libx264", fixed)
+    ClipReader(str(path)).read([26, 33])
+    assert decoded == ["I", "B", "P", "P", "B"]  # 24, 26, 28, 32, 33
+
+
+@pytest.mark.skipif("libx265" not in av.codecs_available, reason="this PyAV has no encoder libx265")
+def test_hevc_leaves_no_frame_out(tmp_path: Path, decoded: list[str]) -> None:
+    """Its mark of frames to which no other refers holds within one temporal layer alone."""
+    path = write(tmp_path / "clip.mp4", "libx265", {"x265-params": "keyint=60:bframes=3:log-level=none"})
+    ClipReader(str(path)).read([20])
+    assert len(decoded) == 21
+
+
+def without_reordering(path: Path) -> None:
+    """Take away by how much frames are reordered, which x264 writes last into the stream's head."""
+    raw = path.read_bytes()
+    at = raw.index(b"\xff\xe1") + 4  # in Matroska's private data: one head, and its length
+    end = at + int.from_bytes(raw[at - 2 : at], "big")
+    bits = "".join(f"{byte:08b}" for byte in raw[at:end])
+    known = re.search(r"1111(0001\d{3}){2}(1|01.|001..)(01.|001..|0001...)10*$", bits)
+    assert known
+    bits = f"{bits[: known.start()]}01".ljust(len(bits), "0")
+    path.write_bytes(raw[:at] + int(bits, 2).to_bytes(end - at, "big") + raw[end:])
+
+
+def test_leaving_frames_out_loses_none(tmp_path: Path) -> None:
+    """A decoder learns late by how much frames are reordered if it is not told, and drops those that come too late."""
+    path = write(tmp_path / "clip.mkv", "libx264", {"g": "60", "bf": "3"})
+    expected = everything(path)
+    without_reordering(path)
+    left = everything(path)
+    given = [place for place, image in enumerate(expected) if any(np.array_equal(image, other) for other in left)]
+    assert len(given) >= FRAMES - 2
+    for first in range(20):
+        places = [place for place in given if place >= first][:17:4]
+        found = ClipReader(str(path)).read(places)
+        assert all(np.array_equal(image, expected[place]) for image, place in zip(found, places, strict=True))
 
 
 def test_bytes_are_read_like_a_file(clip: Path) -> None:
