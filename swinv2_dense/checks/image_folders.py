@@ -16,10 +16,10 @@ from pathlib import Path
 
 from swinv2_dense.checkpoint.imagenet_rows import CLASSES_1K, CLASSES_22K, rows_of_22k
 from swinv2_dense.errors import UserError
+from swinv2_dense.suffixes import IMAGES
 
-__all__ = ["EXTENSIONS", "ClassFolders", "class_folders", "images_below", "labels_of", "wnids"]
+__all__ = ["ClassFolders", "class_folders", "images_below", "labels_of", "wnids"]
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _WNID = re.compile(r"n\d{8}")
 
 
@@ -130,5 +130,5 @@ def images_below(folder: str | os.PathLike[str]) -> Iterator[str]:
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
+            if name.lower().endswith(IMAGES) and not name.startswith("."):
                 yield str(Path(parent, name).relative_to(folder))

@@ -17,10 +17,9 @@ from PIL import Image, UnidentifiedImageError
 from swinv2_dense.checks.coco_file import MAX_PIXELS
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import read_text, shown
+from swinv2_dense.suffixes import IMAGES
 
 __all__ = ["check_listed_pairs", "check_map", "check_pairs", "decode_map"]
-
-_IMAGES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def decode_map(content: bytes, path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -155,6 +154,6 @@ def _names(folder: str, suffix: str) -> tuple[set[str], list[str]]:
                 continue
             if file.endswith(suffix):
                 names.add(os.path.relpath(path, folder)[: -len(suffix)])
-            elif file.lower().endswith(_IMAGES):
+            elif file.lower().endswith(IMAGES):
                 other.append(os.path.relpath(path, folder))
     return names, sorted(other)

@@ -16,11 +16,10 @@ import numpy as np
 from swinv2_dense.errors import UserError
 from swinv2_dense.inference.decoding import COLOURS, Decoder
 from swinv2_dense.inference.results import image_id_of
+from swinv2_dense.suffixes import CLIPS, IMAGES
 
-__all__ = ["IMAGES", "VIDEOS", "Item", "SourceFile", "expand", "is_video", "items", "named", "to_image"]
+__all__ = ["Item", "SourceFile", "expand", "is_video", "items", "named", "to_image"]
 
-IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 _DEEP = ("I", "F")  # PIL's modes of 32 bits
 _WHOLE = 0.9  # share of a video's length, which containers know roughly
 
@@ -55,7 +54,7 @@ class SourceFile(NamedTuple):
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
-    return Path(path).suffix.lower() in VIDEOS
+    return Path(path).suffix.lower() in CLIPS
 
 
 def expand(source: str) -> list[tuple[str, str]]:
@@ -68,9 +67,9 @@ def expand(source: str) -> list[tuple[str, str]]:
         return [(source, "stdin" if source == "-" else f"camera{source}")]
     path = Path(os.path.expanduser(source))  # Path's own fails on a file ~a.jpg
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGES | VIDEOS and p.is_file())
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*IMAGES, *CLIPS) and p.is_file())
         if not found:
-            raise UserError(f"{source} has no images or videos in it ({', '.join(sorted(IMAGES | VIDEOS))})")
+            raise UserError(f"{source} has no images or videos in it ({', '.join((*IMAGES, *CLIPS))})")
         return [(str(p), p.relative_to(path).with_suffix("").as_posix()) for p in found]
     if not path.exists() and glob.has_magic(source):
         names = sorted(name for name in glob.glob(str(path), recursive=True) if Path(name).is_file())

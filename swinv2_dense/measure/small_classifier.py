@@ -21,11 +21,11 @@ from swinv2_dense.engine.optimizers.layer_decay import without_decay
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import open_regular
 from swinv2_dense.models import SwinTransformerV2
+from swinv2_dense.suffixes import IMAGES
 
 __all__ = ["Classifier", "Images", "Training", "accuracy", "fit", "read_images", "read_splits"]
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def read_images(folder: Path, side: int) -> Images:
         raise UserError(f"{folder} holds {len(classes)} class folders: give a folder with one folder per class")
     pixels, labels = [], []
     for label, name in enumerate(classes):
-        paths = sorted(path for path in Path(folder, name).iterdir() if path.suffix.lower() in _SUFFIXES)
+        paths = sorted(path for path in Path(folder, name).iterdir() if path.suffix.lower() in IMAGES)
         if not paths:
-            raise UserError(f"{folder / name} holds no images ({', '.join(_SUFFIXES)})")
+            raise UserError(f"{folder / name} holds no images ({', '.join(IMAGES)})")
         for path in paths:
             pixels.append(_square(path, side))
             labels.append(label)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
-from swinv2_dense.own_data.samples import IMAGES, SPLITS, Found, Sample, find_images, split_folders
+from swinv2_dense.own_data.samples import SPLITS, Found, Sample, find_images, split_folders
+from swinv2_dense.suffixes import CLIPS, IMAGES
 
-__all__ = ["CLIPS", "read_class_folders"]
+__all__ = ["read_class_folders"]
 
-CLIPS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts")
 _SPLIT = re.compile("train|val|test|dev|eval", re.IGNORECASE)
 
 

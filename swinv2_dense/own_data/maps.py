@@ -172,7 +172,7 @@ def _read(sample: Sample, colours: bool) -> np.ndarray:
     assert path is not None
     try:
         with Image.open(path) as image:
-            mode, deep = image.mode, is_deep(image)
+            mode, deep, blurred = image.mode, is_deep(image), image.format == "JPEG"
             if colours:
                 values = np.asarray(image.convert("RGB"), np.int64) @ np.array([65536, 256, 1])
             else:
@@ -197,7 +197,7 @@ def _read(sample: Sample, colours: bool) -> np.ndarray:
             f"{shown(path)} is a colour map (mode {mode}): say which colour is which class in classes.txt, "
             "a line 'R G B NAME' each"
         )
-    if path.suffix.lower() in (".jpg", ".jpeg"):
+    if blurred:
         raise UserError(f"{shown(path)} is a JPEG, which blurs indices: save maps as PNG")
     size = image_size(sample.path)
     if values.shape != size:

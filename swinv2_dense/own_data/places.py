@@ -12,14 +12,13 @@ from pathlib import Path
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
-from swinv2_dense.own_data.class_folders import CLIPS
-from swinv2_dense.own_data.samples import IMAGES, Found, Sample, common_folder, find_images
+from swinv2_dense.own_data.samples import Found, Sample, common_folder, find_images
+from swinv2_dense.suffixes import CLIPS, IMAGES
 
 __all__ = ["note_left_out", "settle"]
 
 # Files that a user would expect to be trained on, whether we read them or not.
-_MEDIA = (*IMAGES, *CLIPS, ".gif", ".jfif", ".jpe", ".jp2", ".heic", ".heif", ".avif", ".dng", ".cr2", ".nef", ".arw",
-          ".3gp", ".mts", ".m2ts", ".ogv", ".vob")  # fmt: skip
+_MEDIA = (*IMAGES, *CLIPS, ".gif", ".jp2", ".heic", ".heif", ".avif", ".dng", ".cr2", ".nef", ".arw")
 # Folders of maps in COCO's and VOC's layouts, which are annotations of images that lie elsewhere.
 _MAPS = re.compile(r"stuffthingmaps|panoptic.*|Segmentation(Class|Object)\w*", re.IGNORECASE)
 

@@ -15,9 +15,9 @@ from PIL import Image
 from swinv2_dense.checks.images import is_turned
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
+from swinv2_dense.suffixes import IMAGES
 
 __all__ = [
-    "IMAGES",
     "SPLITS",
     "Found",
     "Sample",
@@ -29,7 +29,6 @@ __all__ = [
     "split_samples",
 ]
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 # What a folder or a file of a split is called, in order of preference.
 SPLITS = {
     "train": ("train", "training", "train2017", "videos_train"),

@@ -12,7 +12,8 @@ from swinv2_dense.checks.images import read_header
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import read_text, shown
 from swinv2_dense.own_data.lists import split_by_lists
-from swinv2_dense.own_data.samples import IMAGES, SPLITS, Found, Sample, image_size, split_folder
+from swinv2_dense.own_data.samples import SPLITS, Found, Sample, image_size, split_folder
+from swinv2_dense.suffixes import IMAGES
 
 __all__ = ["find_xmls", "read_voc"]
 

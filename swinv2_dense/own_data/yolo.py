@@ -11,8 +11,9 @@ import yaml
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import read_text, shown
-from swinv2_dense.own_data.samples import IMAGES, SPLITS, Found, Sample, common_folder, find_images, image_size
+from swinv2_dense.own_data.samples import SPLITS, Found, Sample, common_folder, find_images, image_size
 from swinv2_dense.own_data.yolo_labels import LabelFiles
+from swinv2_dense.suffixes import IMAGES
 
 __all__ = ["find_yaml", "read_yolo"]
 
@@ -22,14 +23,18 @@ _SLACK = 1e-3  # of the image: what exports round beyond its edge
 def find_yaml(folder: Path) -> Path | None:
     """The data.yaml of a folder, whatever its name: a YAML file that names classes."""
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")], key=lambda path: path.stem != "data"):
-        if isinstance(content := _load(path), dict) and ("names" in content or "nc" in content):
+        content, _ = _load(path)
+        if isinstance(content, dict) and ("names" in content or "nc" in content):
             return path
     return None
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> tuple[Any, Any]:
+    """The values in a file, and the nodes that they are made of, which keep them as they are written."""
     try:
-        return yaml.safe_load(read_text(path))
+        loader = yaml.SafeLoader(read_text(path))
+        root = loader.get_single_node()
+        return None if root is None else loader.construct_document(root), root
     except yaml.YAMLError as error:
         raise UserError(f"{shown(path)} is no valid YAML: {error}") from error
 
@@ -42,8 +47,8 @@ def read_yolo(path: Path) -> Found:
     Raises:
         UserError: a class, a line, or a place of images that does not fit, naming the file.
     """
-    content = _load(path)
-    names, points = _names(content, path), _key_points(content, path)
+    content, root = _load(path)
+    names, points = _names(content, root, path), _key_points(content, path)
     splits: dict[str, list[Sample]] = {}
     notes: list[str] = []
     files = LabelFiles()
@@ -70,14 +75,14 @@ def read_yolo(path: Path) -> Found:
     return found
 
 
-def _names(content: Any, path: Path) -> dict[int, str]:
+def _names(content: Any, root: Any, path: Path) -> dict[int, str]:
     names = content.get("names") if isinstance(content, dict) else None
     if names is None and isinstance(content, dict) and isinstance(content.get("nc"), int):
         return {index: f"class {index}" for index in range(content["nc"])}
     if not names or not isinstance(names, list | dict):
         raise UserError(f"{shown(path)} names no classes: give names: a list, or index: name")
     found: dict[int, str] = {}
-    for index, node in _written_names(path):
+    for index, node in _written_names(root):
         text = node.value.strip() if isinstance(node, yaml.ScalarNode) and not node.tag.endswith(":null") else ""
         if not index.isdecimal():
             raise UserError(f"{shown(path)}: names has {shown(index)!r} for an index: give a list, or index: name")
@@ -91,9 +96,8 @@ def _names(content: Any, path: Path) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def _written_names(path: Path) -> list[tuple[str, yaml.Node]]:
+def _written_names(root: Any) -> list[tuple[str, yaml.Node]]:
     """Index and name of the classes as they are written, as YAML takes yes and no for True and False."""
-    root = yaml.compose(read_text(path), yaml.SafeLoader)
     names = [value for key, value in root.value if key.value == "names"][-1]
     if isinstance(names, yaml.SequenceNode):
         return [(str(index), value) for index, value in enumerate(names.value)]

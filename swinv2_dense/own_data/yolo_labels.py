@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
-from swinv2_dense.own_data.samples import IMAGES
+from swinv2_dense.suffixes import IMAGES
 
 __all__ = ["LabelFiles"]
 

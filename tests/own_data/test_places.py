@@ -113,10 +113,24 @@ def test_what_is_left_out_is_counted(tmp_path: Path, kind: str) -> None:
     data, scope = made(kind, tmp_path / "data")
     assert not [note for note in read(data, scope, data / "work/own_data").notes if "left out: " in note]
     inner = next(path for path in sorted(data.rglob("*.jpg")) if path.stem in "a1")
-    for name in ("a.GIF", "b.jfif", "c.jfif", "notes.md"):
+    for name in ("a.GIF", "b.heic", "c.heic", "notes.md"):
         shutil.copy(inner, inner.parent / f"z_{name}")
     (note,) = [note for note in read(data, scope, data / "work/own_data").notes if "left out: " in note]
-    assert note.startswith("left out: 3 files (.jfif 2, .gif 1), the first is ")
+    assert note.startswith("left out: 3 files (.heic 2, .gif 1), the first is ")
+
+
+@pytest.mark.parametrize("kind", ["voc", "yolo", "maps", "classes"])
+@pytest.mark.parametrize("suffix", [".jfif", ".JPE", ".jfi"])
+def test_jpegs_by_their_other_endings_are_read(tmp_path: Path, kind: str, suffix: str) -> None:
+    data, scope = made(kind, tmp_path / "data")
+    before = read(data, scope, data / "work/own_data")
+    for path in list(data.rglob("*.jpg")):
+        path.rename(path.with_suffix(suffix))
+    after = read(data, scope, data / "work/own_data")
+    for split, samples in before.splits.items():
+        assert [s.path.with_suffix("") for s in after.splits[split]] == [s.path.with_suffix("") for s in samples]
+        assert [s.objects for s in after.splits[split]] == [s.objects for s in samples]
+    assert after.notes == before.notes
 
 
 @pytest.mark.parametrize("folder", ["SegmentationClass", "stuffthingmaps/train2017", "panoptic_val2017", "more"])

@@ -16,14 +16,10 @@ from swinv2_dense.datasets.clip_decoding import ClipReader
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_text
 from swinv2_dense.progress import Progress, silent
+from swinv2_dense.suffixes import CLIPS
 from swinv2_dense.suggestions import nearest
 
 __all__ = ["Clip", "check_clip", "find_clips", "other_files", "read_label_map", "write_lists"]
-
-_EXTENSIONS = {
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
-}
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def find_clips(folder: Path, labels: Mapping[str, int]) -> list[Clip]:
             close = nearest(_plain(kind.name), labels)
             hint = f", the closest is {close!r}" if close else ""
             raise UserError(f"folder {kind} is no class of the label map{hint}: rename it, or take it away")
-        files = (path for path in kind.rglob("*") if path.suffix.lower() in _EXTENSIONS and not path.is_dir())
+        files = (path for path in kind.rglob("*") if path.suffix.lower() in CLIPS and not path.is_dir())
         names = sorted(path.relative_to(folder).as_posix() for path in files if not path.name.startswith("."))
         clips += [Clip(name, label) for name in names]
     if not clips:
@@ -79,7 +75,7 @@ def find_clips(folder: Path, labels: Mapping[str, int]) -> list[Clip]:
 def other_files(folder: Path) -> list[str]:
     """Files in the folders of classes that are no videos by their suffix, by name; dot files aside."""
     files = (path for path in folder.glob("[!.]*/**/*") if path.is_file() and not path.name.startswith("."))
-    return sorted(path.relative_to(folder).as_posix() for path in files if path.suffix.lower() not in _EXTENSIONS)
+    return sorted(path.relative_to(folder).as_posix() for path in files if path.suffix.lower() not in CLIPS)
 
 
 def check_clip(folder: Path, min_frames: int, clip: Clip) -> Clip:

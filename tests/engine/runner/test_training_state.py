@@ -128,7 +128,7 @@ def test_truncated_and_weights_alone(tmp_path: Path) -> None:
         ),
         (
             {"optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": []}},
-            "it holds no weights, and lacks state_dict, message_hub, meta: name a checkpoint of training, as epoch_1.pth",
+            "it holds no weights, and lacks state_dict, message_hub, meta: name a checkpoint of training",
         ),
         ([1, 2], "it holds no weights, and lacks state_dict, optimizer, message_hub, meta: name a checkpoint"),
     ],
