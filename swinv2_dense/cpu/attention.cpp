@@ -35,7 +35,7 @@ struct Call {
     const Group* group;
     const int32_t* rows;  // of the tokens in the tensors below, window after window
     const void *qkv, *scale, *table;
-    void *out, *lse;
+    void *out, *lse;  // lse may be null in forward
     const void* grad_out;
     void *grad_qkv, *grad_scale, *grad_table;  // the last two once for every thread
 };
@@ -46,27 +46,36 @@ namespace {
 
 constexpr long QUERIES = 32, KEYS = 512;
 template <typename T> constexpr long PAD = TILE<T> > ROWS ? TILE<T> : ROWS;  // keys in memory: a multiple of both
+// Widest range of a head's logits, in units of ln 2, of which the powers of two need no largest to be taken off first.
+constexpr double SPREAD = 80;
 constexpr double LOG2E = 1.4426950408889634, LN2 = 0.6931471805599453, EPS = 1e-6;
 
 // ----------------------------------------------------------------------------------------------------------- numbers
 
 // 2^x as 2^n * 2^f, n the nearest integer, |f| <= 1/2: a polynomial of degree 5, as exact as a float, times a power of
-// two that goes into the bits of the exponent. The system's own exp2 has no vectors on many systems.
-inline Vec<float> exp2(Vec<float> x) {
-    // Softmax's arguments are at most 0. Below -126 the exponent's field would underflow into the sign; 2^-126 is as good
-    // as 0 beside the largest, which is 1.
-    const Vec<float> y = x < -126.0f ? all(-126.0f) : x;
-    const Vec<float> shifted = y + 12582912.0f;  // 1.5 * 2^23: no bits are left for a fraction, the low ones are n
-    const Vec<float> f = y - (shifted - 12582912.0f);
+// two. The system's own exp2 has no vectors on many systems. A NaN stays one, so that whoever looks for them finds it.
+inline Vec<float> power_of_fraction(Vec<float> f) {
     Vec<float> p = all(1.33908674e-3f);
     p = p * f + 9.66637369e-3f;
     p = p * f + 5.5503571e-2f;
     p = p * f + 2.40223489e-1f;
     p = p * f + 6.93147188e-1f;
-    p = p * f + 1.0f;
+    return p * f + 1.0f;
+}
+
+inline Vec<float> exp2(Vec<float> x) {
+#if defined(__AVX512DQ__)
+    const Vec<float> f = (Vec<float>)_mm512_reduce_ps((__m512)x, 0);  // 0 of infinity
+    return (Vec<float>)_mm512_scalef_ps((__m512)power_of_fraction(f), (__m512)(x - f));
+#else
+    // Softmax's arguments are at most 0. Below -126 the exponent's field would underflow into the sign; 2^-126 is as good
+    // as 0 beside the largest, which is no less than 2^-SPREAD.
+    const Vec<float> y = x < -126.0f ? all(-126.0f) : x;
+    const Vec<float> shifted = y + 12582912.0f;  // 1.5 * 2^23: no bits are left for a fraction, the low ones are n
     typedef Vector<float>::bits Bits;
-    const Vec<float> power = (Vec<float>)((Bits)p + ((Bits)shifted << 23));
-    return x == x ? power : x;  // a NaN must stay one, so that whoever looks for them finds it
+    const Vec<float> power = (Vec<float>)((Bits)power_of_fraction(y - (shifted - 12582912.0f)) + ((Bits)shifted << 23));
+    return x == x ? power : x;
+#endif
 }
 
 inline Vec<double> exp2(Vec<double> x) {
@@ -197,6 +206,8 @@ template <typename T, typename In, typename Product> class Windows {
     Buffer<T> q{QP * DP}, k{NP * DP}, v{NP * DP}, k_tiles{NP * units};
     Buffer<BFloat16> halves{EACH == 1 ? 1 : std::max(QP, NP) * DP};
     Strips<T> bias{call, group};
+    T bound;
+    bool bounded;
 
     const int32_t* rows_of(long window) const { return call.rows + group.first + window * N; }
 
@@ -204,8 +215,10 @@ template <typename T, typename In, typename Product> class Windows {
     void gather(const void* from, const int32_t* rows, long parts, long part, long padded, T* to) {
         for (long i = 0; i < N; ++i) {
             const In* row = (const In*)from + ((parts * rows[i] + part) * H + head) * D;
-            for (long d = 0; d < D; ++d) to[i * DP + d] = wide(row[d]);
-            for (long d = D; d < DP; ++d) to[i * DP + d] = 0;
+            long d = 0;
+            for (; d + LANES<T> <= D; d += LANES<T>) store(to + i * DP + d, load(row + d));
+            for (; d < D; ++d) to[i * DP + d] = wide(row[d]);
+            for (; d < DP; ++d) to[i * DP + d] = 0;
         }
         std::fill(to + N * DP, to + padded * DP, T(0));
     }
@@ -287,11 +300,28 @@ template <typename T, typename In, typename Product> class Windows {
         total = sum<T>(sums[0] + sums[1]);
     }
 
+    // The same of ROWS queries at once where none of their logits is above `bound`, nor far below it.
+    void powers(const T* queries, const T* const (&b)[ROWS], Factor* to, long L, T (&total)[ROWS]) {
+        Vec<T> sums[ROWS] = {};
+        for (long j = 0; j < NP; j += TILE<T>)
+            logits(queries, b, j, [&](int r, int c, Vec<T> s) {
+                const Vec<T> e = exp2(s - bound);
+                store(to + r * L + j + c * LANES<T>, e);
+                sums[r] += e;
+            });
+        for (long r = 0; r < ROWS; ++r) total[r] = sum<T>(sums[r]);
+    }
+
   public:
     Windows(const Call& call, const Group& group, long head)
         : call(call), group(group), head(head), D(call.channels), DP(round_up(D, LANES<T>)), H(call.heads), N(group.tokens),
           NP(round_up(N, PAD<T>)), QP(round_up(N, QUERIES)), scale(((const T*)call.scale)[head]) {
-        bias.read((const T*)call.table + head * offsets(call));
+        const T* table = (const T*)call.table + head * offsets(call);
+        bias.read(table);
+        const auto [low, high] = std::minmax_element(table, table + offsets(call));
+        const T most = std::abs(scale);  // as cosines are at most 1
+        bound = (most + *high) * T(LOG2E);
+        bounded = (2 * most + *high - *low) * T(LOG2E) < T(SPREAD);
     }
 
     void forward(long window) {
@@ -310,17 +340,21 @@ template <typename T, typename In, typename Product> class Windows {
         for (long i = 0; i < N; i += ROWS) {
             const T* b[ROWS];
             for (long r = 0; r < ROWS; ++r) b[r] = bias.row(std::min(i + r, N - 1));
-            for (long j = 0; j < NP; j += TILE<T>)
-                logits(queries + i * DU, b, j, [&](int r, int c, Vec<T> s) { store(logit + r * L + j + c * LANES<T>, s); });
             T highest[ROWS], total[ROWS];
-            for (long r = 0; r < ROWS; ++r) softmax(logit + r * L, p + r * L, highest[r], total[r]);
+            if (bounded)
+                powers(queries + i * DU, b, p, L, total);
+            else {
+                for (long j = 0; j < NP; j += TILE<T>)
+                    logits(queries + i * DU, b, j, [&](int r, int c, Vec<T> s) { store(logit + r * L + j + c * LANES<T>, s); });
+                for (long r = 0; r < ROWS; ++r) softmax(logit + r * L, p + r * L, highest[r], total[r]);
+            }
             std::fill(o + 0, o + ROWS * DP, T(0));
             add_product<Product, T>((const T*)(Factor*)p, L / EACH, 1, v, NP / EACH, o, DP);
             for (long r = 0; r < std::min(ROWS, N - i); ++r) {
                 const long row = rows[i + r] * H + head;
                 const T inverse = 1 / total[r];
                 for (long d = 0; d < D; ++d) narrow(o[r * DP + d] * inverse, ((In*)call.out)[row * D + d]);
-                ((T*)call.lse)[row] = highest[r] + std::log2(total[r]);
+                if (call.lse) ((T*)call.lse)[row] = (bounded ? bound : highest[r]) + std::log2(total[r]);
             }
         }
     }

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from swinv2_dense.cpu.linear import bfloat16_is_faster
+from swinv2_dense.cpu.linear import Room, bfloat16_is_faster
 from swinv2_dense.cpu.native import library
 from swinv2_dense.layers.log_cpb import at_least_float32
 from swinv2_dense.layers.window_attention import cosine_attention_plain
@@ -136,6 +136,29 @@ def _forward_fake(
     return out, qkv.new_empty(*out.shape[:-1], dtype=scale.dtype)
 
 
+torch.library.define(
+    "swinv2_dense::window_attention_into",
+    "(Tensor(a!) out, Tensor qkv, Tensor scale, Tensor table, int[] size, int[] window, bool[] shifted) -> ()",
+)
+torch.library.register_fake("swinv2_dense::window_attention_into", lambda *_: None)
+
+
+@torch.library.impl("swinv2_dense::window_attention_into", "cpu")
+def _forward_into(
+    out: Tensor,
+    qkv: Tensor,
+    scale: Tensor,
+    table: Tensor,
+    size: Sequence[int],
+    window: Sequence[int],
+    shifted: Sequence[bool],
+) -> None:
+    """The output alone, where no gradients will be wanted."""
+    _check(dict(qkv=qkv, scale=scale, table=table, out=out), size, window)
+    grid = window_grid(tuple(size), tuple(window), shifted=tuple(shifted))
+    _run("forward", grid, qkv, table, torch.get_num_threads(), scale=scale, out=out)
+
+
 @torch.library.custom_op("swinv2_dense::window_attention_backward", mutates_args=(), device_types="cpu")
 def _backward(
     qkv: Tensor,
@@ -202,16 +225,23 @@ def _flops(products: int) -> Callable[..., int]:
 
 
 register_flop_formula(torch.ops.swinv2_dense.window_attention)(_flops(2))
+register_flop_formula(torch.ops.swinv2_dense.window_attention_into)(
+    lambda _, *shapes, out_shape=None, **options: _flops(2)(*shapes, **options)
+)
 register_flop_formula(torch.ops.swinv2_dense.window_attention_backward)(_flops(5))
 
 
-def cpu_attention(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid) -> Tensor:
-    """B x *size x 3 x H x D, H, H x (2W_1 - 1) x ... -> B x *size x C. See ``window_attention.cosine_attention``."""
+def cpu_attention(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid, *, room: Room | None = None) -> Tensor:
+    """B x *size x 3 x H x D, H, H x (2W_1 - 1) x ... -> B x *size x C. See ``window_attention.cosine_attention``.
+    ``room`` gives the memory of a result of which no gradients are wanted."""
     with torch.autocast("cpu", enabled=False):
         dtype = qkv.dtype
         qkv = qkv.to(dtype if dtype in _SUFFIX else torch.float32).contiguous()
         wide = at_least_float32(qkv)
-        out, _ = _forward(
-            qkv, scale.to(wide).contiguous(), table.to(wide).contiguous(), grid.size, grid.window, grid.shifted
-        )
+        operands = qkv, scale.to(wide).contiguous(), table.to(wide).contiguous()
+        if room is None:
+            out, _ = _forward(*operands, grid.size, grid.window, grid.shifted)
+        else:
+            out = room((*qkv.shape[:-3], *qkv.shape[-2:]), qkv.dtype)
+            torch.ops.swinv2_dense.window_attention_into(out, *operands, grid.size, grid.window, grid.shifted)
         return out.flatten(-2).to(dtype)

@@ -120,7 +120,7 @@ def band_by_band(block: SwinBlock, x: Tensor) -> Tensor:
         for band, part, to in zip(bands, image.split(rows, dim=1), image_out.split(rows, dim=1), strict=True):
             part = part.float() if half else part
             qkv = fused_linear(part, attn.qkv.weight, bias, half=half, room=_QKV).unflatten(-1, (3, attn.heads, -1))
-            mixed = cpu_attention(qkv, scale, table, band)
+            mixed = cpu_attention(qkv, scale, table, band, room=_HIDDEN)
             mixed = fused_linear(
                 mixed, attn.proj.weight, attn.proj.bias, norm=block.norm1, residual=part, half=half, room=_MIXED
             )

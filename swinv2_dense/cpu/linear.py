@@ -39,21 +39,18 @@ class _Call(ctypes.Structure):
     )
 
 
-@torch.library.custom_op("swinv2_dense::linear_into", mutates_args=("y",), device_types="cpu")
-def _linear_into(
-    y: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Optional[Tensor],  # noqa: UP045 (torch reads these annotations, and knows no other)
-    gelu: bool,
-    norm_weight: Optional[Tensor],  # noqa: UP045
-    norm_bias: Optional[Tensor],  # noqa: UP045
-    eps: float,
-    residual: Optional[Tensor],  # noqa: UP045
-    pairs: bool,
-) -> None:
-    """``pairs``: whether products are of bfloat16; x, weight and, if no norm follows, y may be in it then."""
-    _compute(y, x, weight, bias, gelu, norm_weight, norm_bias, eps, residual, pairs)
+# Without custom_op's autograd, which would take as long as the work of a small layer.
+torch.library.define(
+    "swinv2_dense::linear_into",
+    "(Tensor(a!) y, Tensor x, Tensor weight, Tensor? bias, bool gelu, Tensor? norm_weight, Tensor? norm_bias, float eps, "
+    "Tensor? residual, bool pairs) -> ()",
+)
+torch.library.register_fake("swinv2_dense::linear_into", lambda *_: None)
+
+
+@torch.library.impl("swinv2_dense::linear_into", "cpu")
+def _linear_into(*arguments: Any) -> None:
+    _compute(*arguments)
 
 
 def _compute(
@@ -68,6 +65,7 @@ def _compute(
     residual: Tensor | None,
     pairs: bool,
 ) -> None:
+    """``pairs``: whether products are of bfloat16; x, weight and, if no norm follows, y may be in it then."""
     native = library()
     if native is None:
         raise RuntimeError("swinv2_dense::linear: the CPU kernels are not compiled here")
@@ -184,7 +182,7 @@ def fused_linear(
         bias, norm_weight, norm_bias, residual = (None if t is None else t.contiguous() for t in small)
         y = room((*x.shape[:-1], len(weight)), torch.bfloat16 if pairs and norm is None else torch.float32)
         x, weight, eps = x.contiguous(), weight.contiguous(), 0.0 if norm is None else norm.eps
-        _linear_into(y, x, weight, bias, gelu, norm_weight, norm_bias, eps, residual, pairs)
+        torch.ops.swinv2_dense.linear_into(y, x, weight, bias, gelu, norm_weight, norm_bias, eps, residual, pairs)
         return y
     y = F.linear(x, weight, bias)
     if gelu:

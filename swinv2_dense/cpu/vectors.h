@@ -10,7 +10,7 @@
 #include <cstring>
 #include <vector>
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -97,6 +97,13 @@ inline void narrow(float x, BFloat16& y) {
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
     y.bits = x != x ? 0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline Vec<float> load(const BFloat16* p) {
+    typedef uint16_t Halves __attribute__((vector_size(BYTES / 2)));
+    Halves halves;
+    std::memcpy(&halves, p, sizeof halves);
+    return (Vec<float>)(__builtin_convertvector(halves, Vector<float>::bits) << 16);
 }
 
 inline void store(BFloat16* p, Vec<float> v) {

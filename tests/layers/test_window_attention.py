@@ -186,6 +186,29 @@ def test_large_logits_neither_overflow_nor_vanish() -> None:
     assert all(g.isfinite().all() for g in torch.autograd.grad(out.sum(), (qkv, scale, table)))
 
 
+@pytest.mark.parametrize("scale", [0.01, 10.0, 19.0, 22.0, 30.0, 60.0, -19.0, -60.0])
+@pytest.mark.parametrize("size", [(3, 3), (8, 8)])
+@pytest.mark.kernels
+def test_rows_far_below_the_bound_of_their_head(scale: float, size: tuple[int, ...]) -> None:
+    """Narrow heads are exponentiated below a common bound, wide ones below each row's highest: both are exact, with
+    padding keys too, also for a query opposite to all keys."""
+    grid = window_grid(size, size, shifted=False)
+    qkv, _, table = (t.detach() for t in drawn(size, size, HEADS, 4))
+    qkv[:, :, :, 1] = qkv[:, :1, :1, 1]
+    qkv[:, 0, 0, 0] = -qkv[:, 0, 0, 1]
+    inputs = (qkv, torch.full((HEADS,), scale, dtype=torch.float64), 12 * torch.rand_like(table))
+    for t in inputs:
+        t.requires_grad_()
+    assert_equals_the_formula(cpu_attention, inputs, grid)
+    assert_equals_the_formula(cpu_attention, inputs, grid, torch.float32, 1e-4)
+    with torch.no_grad():
+        in_float = [t.float() for t in inputs]
+        alone = cpu_attention(
+            *in_float, grid, room=lambda shape, dtype: torch.full(tuple(shape), torch.nan, dtype=dtype)
+        )
+        torch.testing.assert_close(alone, cpu_attention(*in_float, grid), rtol=0, atol=0)
+
+
 @pytest.mark.kernels
 def test_a_number_that_is_none_stays_visible() -> None:
     grid = window_grid((4, 4), (4, 4), shifted=False)
@@ -262,6 +285,8 @@ def test_operands_that_do_not_fit_are_errors(
     operands = change(dict(qkv=qkv, scale=scale, table=table, size=(5, 6), window=(4, 4), shifted=(True, True)))
     with pytest.raises(ValueError, match=f"swinv2_dense::window_attention.*{name}"):
         torch.ops.swinv2_dense.window_attention(*operands.values())
+    with pytest.raises(ValueError, match=f"swinv2_dense::window_attention.*{name}"):
+        torch.ops.swinv2_dense.window_attention_into(qkv[..., 0, :, :].contiguous(), *operands.values())
 
 
 @pytest.mark.kernels
@@ -271,6 +296,8 @@ def test_operands_of_the_backward_operator_are_checked_too() -> None:
     out, lse = torch.ops.swinv2_dense.window_attention(qkv, scale, table, *grid)
     backward = torch.ops.swinv2_dense.window_attention_backward
     assert backward(qkv, scale, table, out, lse, out, *grid)[0].shape == qkv.shape
+    with pytest.raises(ValueError, match="out.*fit qkv"):
+        torch.ops.swinv2_dense.window_attention_into(out[..., :2], qkv, scale, table, *grid)
     for wrong in ((out, lse[:1], out), (out[:1], lse, out), (out, lse, out[..., :2]), (out, lse, out.double())):
         with pytest.raises(ValueError, match="fit qkv"):
             backward(qkv, scale, table, *wrong, *grid)
@@ -292,6 +319,10 @@ def test_the_counter_of_operations_sees_the_kernel() -> None:
         with FlopCounterMode(display=False) as counter:
             attend(*inputs, grid).sum().backward()
         counts.append(counter.get_total_flops())
+    operands = [t.detach().contiguous() for t in inputs]
+    with FlopCounterMode(display=False) as alone:
+        cpu_attention(*operands, grid, room=lambda shape, dtype: torch.empty(tuple(shape), dtype=dtype))
+    assert alone.get_total_flops() * 7 == counts[0] * 2
     # the kernel computes the logits again in the backward pass: 7 products against 6
     assert counts[0] * 6 == counts[1] * 7
 
