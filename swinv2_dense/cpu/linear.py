@@ -42,8 +42,8 @@ class _Call(ctypes.Structure):
 # Without custom_op's autograd, which would take as long as the work of a small layer.
 torch.library.define(
     "swinv2_dense::linear_into",
-    "(Tensor(a!) y, Tensor x, Tensor weight, Tensor? bias, bool gelu, Tensor? norm_weight, Tensor? norm_bias, float eps, "
-    "Tensor? residual, bool pairs) -> ()",
+    "(Tensor(a!) y, Tensor x, Tensor weight, Tensor? bias, bool gelu, Tensor? norm_weight, Tensor? norm_bias, "
+    "float eps, Tensor? residual, bool pairs) -> ()",
 )
 torch.library.register_fake("swinv2_dense::linear_into", lambda *_: None)
 

@@ -296,7 +296,7 @@ def test_operands_of_the_backward_operator_are_checked_too() -> None:
     out, lse = torch.ops.swinv2_dense.window_attention(qkv, scale, table, *grid)
     backward = torch.ops.swinv2_dense.window_attention_backward
     assert backward(qkv, scale, table, out, lse, out, *grid)[0].shape == qkv.shape
-    with pytest.raises(ValueError, match="out.*fit qkv"):
+    with pytest.raises(ValueError, match=r"out.*fit qkv"):
         torch.ops.swinv2_dense.window_attention_into(out[..., :2], qkv, scale, table, *grid)
     for wrong in ((out, lse[:1], out), (out[:1], lse, out), (out, lse, out[..., :2]), (out, lse, out.double())):
         with pytest.raises(ValueError, match="fit qkv"):
