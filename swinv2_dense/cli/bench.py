@@ -156,6 +156,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.print(machine(args.device), markup=False)
     rounds = args.rounds or (1 if on_gpu else 2)
     results = run_cases(chosen, args.peers, rounds, args.runs, args.device, console, args.minutes)
+    if not any(result["measured"] for result in results):
+        raise UserError("nothing could be measured; the lines above say why")
     show(results, console)
     write_text(args.out / "results.json", json.dumps({"machine": machine(args.device), "results": results}, indent=1))
     draw(results, args.out / "results.png")

@@ -60,8 +60,8 @@ def test_the_cases_of_a_device(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(bench, "machine", lambda device: device)
     monkeypatch.setattr(bench, "run_cases", lambda *args: given.extend(args) or [])
-    monkeypatch.setattr(bench, "draw", lambda *_: None)
-    bench.main(["--device", device, "--out", str(tmp_path), "--minutes", "5"])
+    with pytest.raises(UserError, match="nothing could be measured"):
+        bench.main(["--device", device, "--out", str(tmp_path), "--minutes", "5"])
     chosen, _, *others = given
     assert tuple(case.name for case in chosen) == expected
     assert others[0] == rounds
