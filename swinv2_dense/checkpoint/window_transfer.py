@@ -147,7 +147,7 @@ def solve_table(table: Tensor) -> tuple[Window, Window]:
         or not all(n % 2 and n < 2 * _MAX_WINDOW for n in table.shape[1:-1])
     ):
         raise UserError(f"a relative_coords_table of shape {tuple(table.shape)} fits no pre-training window")
-    table = table.float()
+    table = table.float().cpu()
     window, pretrained = [], []
     for axis in range(rank):
         w = (table.shape[1 + axis] + 1) // 2

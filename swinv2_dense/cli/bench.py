@@ -40,7 +40,7 @@ def show(results: Sequence[dict[str, Any]], console: Console) -> None:
     for result in results:
         everything.add_row(result["name"], *(_cell(result, name) for name in names))
         ours = result["measured"].get("ours")
-        peers = {name: m for name, m in result["measured"].items() if name != "ours"}
+        peers = {name: m for name, m in result["measured"].items() if not name.startswith("ours")}
         if ours is None:
             continue
         share, error = result["floor"] / ours["seconds"], result["relative_error"]

@@ -49,7 +49,7 @@ class BackboneCase(Case):
             return ("mmaction",)
         by_torch = ("timm", "mmpretrain", "huggingface", "timm-compiled", "huggingface-compiled")
         if device == "cuda":  # the kernel knows no float32, and ONNX Runtime is installed for CPUs
-            return by_torch if self.dtype == "fp32" else (*by_torch, "flash-window")
+            return (*by_torch, "ours-compiled", *([] if self.dtype == "fp32" else ["flash-window"]))
         # ONNX Runtime neither trains nor has these layers in bfloat16 on CPUs
         return by_torch if self.train or self.dtype != "fp32" else (*by_torch, "timm-onnx")
 

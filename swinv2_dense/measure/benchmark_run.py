@@ -27,7 +27,7 @@ __all__ = ["IMPLEMENTATIONS", "in_a_process_of_its_own", "run_cases", "work"]
 # In the order of their turns: last what compiles for minutes.
 IMPLEMENTATIONS = (
     *("ours", "timm", "mmpretrain", "huggingface", "flash-window", "mmaction", "onnx", "pt2", "timm-onnx"),
-    *("timm-compiled", "huggingface-compiled"),
+    *("timm-compiled", "ours-compiled", "huggingface-compiled"),
 )
 
 

@@ -43,7 +43,7 @@ def test_writes_numbers_and_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_a_failed_peer_is_a_cell(capsys: Any) -> None:
     case = dict(name="case", dtype="bf16", batch=4, floor=0.0, matrix_rate=1e12, relative_error=None)
     measured = {"ours": {"seconds": 0.5, "mib": 7.0}}
-    other = {**measured, "timm": {"seconds": 2.0, "mib": 70.0}}
+    other = {**measured, "timm": {"seconds": 2.0, "mib": 70.0}, "ours-compiled": {"seconds": 1.0, "mib": 7.0}}
     failed = {"timm": "out of memory", "huggingface": "ValueError: no"}
     bench.show([{**case, "measured": measured, "failed": failed}, {**case, "measured": other, "failed": {}}], Console())
     printed = capsys.readouterr().out

@@ -30,6 +30,7 @@ REAL = DEVICE == "cuda"
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),  # torch's own, of kernels, come from whichever line of ours calls them
     pytest.mark.skipif(REAL and not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 # Without a GPU the same code, of two stages on 64 pixels.
@@ -134,12 +135,12 @@ def test_features_and_gradients_are_timms(arch: str, dtype: torch.dtype) -> None
 
     x = torch.randn(1, 3, side, side, device=DEVICE)
     expected, _ = step(maps, theirs.parameters(), x)
-    load_pretrained(ours, {name: t.cpu() for name, t in theirs.state_dict().items()}, stages)
+    load_pretrained(ours, theirs.state_dict(), stages)
     for norm in [module for name, module in ours.named_children() if name.startswith("norm")]:
         norm.reset_parameters()  # type: ignore[operator]
     # in our names and layout
     given = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in theirs.named_parameters()}
-    load_pretrained(gradients, {name: g.cpu() for name, g in given.items()}, stages)
+    load_pretrained(gradients, given, stages)
     shared = [(name, p) for name, p in ours.named_parameters() if not name.startswith("norm")]
     wanted = torch.cat([gradients.get_parameter(name).detach().flatten() for name, _ in shared])
 

@@ -19,7 +19,7 @@ TINY = BackboneCase("tiny", side=64, window=4)
 @pytest.mark.parametrize(
     "implementation",
     [
-        *("ours", "timm", "mmpretrain", "huggingface", "timm-compiled"),
+        *("ours", "timm", "mmpretrain", "huggingface", "timm-compiled", "ours-compiled"),
         pytest.param("timm-onnx", marks=pytest.mark.slow),
     ],
 )
