@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from swinv2_dense.cli.memory import keep_memory
 from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
-from swinv2_dense.suggestions import did_you_mean
+from swinv2_dense.suggestions import did_you_mean, nearest
 
 # Neither torch nor mmengine is imported before a command needs it: `swinv2 --help` is to be quick.
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ _KNOWN_MISTAKES = (
     ),
 )
 _LONGEST_LINE = 2000  # characters
+_ALIKE = 0.8  # of two keys, of which the new one is then a slip
+_NAMES_OF_PARAMETERS = "custom_keys"  # of paramwise_cfg: its keys are new as a rule
 
 
 def run(main: Callable[[], Any]) -> int:
@@ -167,22 +169,53 @@ def merge_options(cfg: Config, options: dict[str, Any]) -> None:
     """Change entries of a config, as ``--cfg-options`` does.
 
     Raises:
-        UserError: an option names an entry that does not exist, or that has no entries.
+        UserError: an option names an entry that does not exist or has no entries, one that nothing would read, or, in a
+            dict that takes any key, a new one beside one that is spelt almost alike.
     """
-    known = _top_level_keys(cfg)
+    read = _top_level_keys()
     for key in options:
-        top = key.split(".")[0]
-        if top not in known:
-            hint = did_you_mean(top, known, otherwise="")
+        top, *below = key.split(".")
+        if top not in cfg and top not in read:
+            hint = did_you_mean(top, [*cfg, *read], otherwise="")
             raise UserError(f"--cfg-options {key}: the config has no {top!r}{hint and ': ' + hint}")
+        if top not in read or (top == "data_preprocessor" and top in cfg.get("model", {})):
+            raise UserError(
+                f"--cfg-options {key}: {top!r} is only used while the config is read, so nothing would change: write "
+                f"it into a config, or give the entry that is made of it, such as {_made_of(top, below)}"
+            )
+        _check_spelling(cfg, key)
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError) as error:
         raise UserError(f"--cfg-options {' '.join(options)}: {error.args[0]}") from error
 
 
-def _top_level_keys(cfg: Config) -> Sequence[str]:
-    """What a config may hold at its top: what it has, what mmengine's runner takes, and what we read."""
+def _made_of(top: str, below: Sequence[str]) -> str:
+    split, _, rest = top.partition("_")
+    if rest == "pipeline" and split in ("train", "val", "test"):
+        return ".".join([f"{split}_dataloader.dataset.pipeline", *below])
+    if top == "data_preprocessor":
+        return ".".join(["model", top, *below])
+    return "train_cfg.max_iters, test_dataloader.dataset.data_root or model.backbone"
+
+
+def _check_spelling(cfg: Config, key: str) -> None:
+    """Of dicts without a type, such as model.test_cfg, nobody refuses a key that is not read."""
+    *parents, last = key.split(".")
+    node: Any = cfg.get(parents[0]) if parents else None
+    for parent in parents[1:]:
+        if isinstance(node, (list, tuple)):
+            node = node[int(parent)] if parent.isdecimal() and int(parent) < len(node) else None
+        else:
+            node = node.get(parent) if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping) or "type" in node or last in node or parents[-1:] == [_NAMES_OF_PARAMETERS]:
+        return
+    if meant := nearest(last, map(str, node), cutoff=_ALIKE):
+        raise UserError(f"--cfg-options {key}: {'.'.join(parents)} has no {last!r}: did you mean {meant!r}?")
+
+
+def _top_level_keys() -> Sequence[str]:
+    """What of the top of a config is read: by mmengine's runner, and by us."""
     from mmengine.runner import Runner
 
     runner = inspect.signature(Runner.__init__).parameters
@@ -190,10 +223,14 @@ def _top_level_keys(cfg: Config) -> Sequence[str]:
         "activation_checkpointing",
         "compile",
         "device",
+        "efficient_conv_bn_eval",
         "find_unused_parameters",
+        "init_weights_for_test_or_val",
+        "max_image_pixels",
+        "model_wrapper_cfg",
         "strategy",
         "sync_bn",
         "tta_model",
         "tta_pipeline",
     )
-    return [*cfg, *runner, *read_by_name]
+    return [*(name for name in runner if name not in ("self", "cfg")), *read_by_name]

@@ -92,3 +92,57 @@ def test_config_that_raises_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("1 / 0")
     with pytest.raises(UserError, match=r"a\.py cannot be read: ZeroDivisionError"):
         common.load_config(arguments(tmp_path / "a.py"))
+
+
+CONFIG = """
+side = 64
+test_pipeline = [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(side, side))]
+test_dataloader = dict(dataset=dict(type="CocoDataset", pipeline=test_pipeline))
+model = dict(
+    type="MaskRCNN", data_preprocessor=dict(type="P"), test_cfg=dict(rcnn=dict(score_thr=0.1, nms=dict(type="nms")))
+)
+data_preprocessor = model["data_preprocessor"]
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(norm1=dict(decay_mult=0.0))))
+"""
+
+
+def options(tmp_path: Path, **given: object) -> argparse.Namespace:
+    (tmp_path / "a.py").write_text(CONFIG)
+    args = arguments(tmp_path / "a.py")
+    args.cfg_options = {key.replace("__", "."): value for key, value in given.items()}
+    return args
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("test_pipeline__1__scale", "test_dataloader.dataset.pipeline.1.scale"),
+        ("side", "model.backbone"),
+        ("data_preprocessor__size", "model.data_preprocessor.size"),
+    ],
+)
+def test_options_that_nothing_would_read_are_refused(tmp_path: Path, key: str, instead: str) -> None:
+    """Other entries were made of these while the config was read: changed afterwards, they change nothing."""
+    with pytest.raises(UserError, match=f"only used while the config is read, so nothing would change.*{instead}"):
+        common.load_config(options(tmp_path, **{key: 3}))
+
+
+@pytest.mark.parametrize(("key", "meant"), [("score_th", "score_thr"), ("scorethr", "score_thr"), ("nmss", "nms")])
+def test_slips_in_dicts_that_take_any_key_are_refused(tmp_path: Path, key: str, meant: str) -> None:
+    with pytest.raises(UserError, match=rf"model\.test_cfg\.rcnn has no '{key}': did you mean '{meant}'"):
+        common.load_config(options(tmp_path, **{f"model__test_cfg__rcnn__{key}": 1}))
+
+
+def test_options_that_are_read_are_taken(tmp_path: Path) -> None:
+    given = {
+        "model__test_cfg__rcnn__score_thr": 0.5,
+        "model__test_cfg__rcnn__max_per_img": 5,
+        "model__test_cfg__rcnn__nms__typo": 5,  # its constructor will refuse it
+        "test_dataloader__dataset__pipeline__1__scale": (8, 8),
+        "optim_wrapper__paramwise_cfg__custom_keys__norm2": 1,
+        "max_image_pixels": 100,
+    }
+    cfg = common.load_config(options(tmp_path, **given))
+    assert cfg.model.test_cfg.rcnn.score_thr == 0.5
+    assert cfg.test_dataloader.dataset.pipeline[1].scale == (8, 8)
+    assert cfg.max_image_pixels == 100
