@@ -12,10 +12,19 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from swinv2_dense.checks.findings import warn
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import read_text, shown
 
-__all__ = ["check_categories", "check_heads", "check_losses", "check_same_classes", "class_counts", "classes_of"]
+__all__ = [
+    "check_categories",
+    "check_heads",
+    "check_losses",
+    "check_same_classes",
+    "check_trained",
+    "class_counts",
+    "classes_of",
+]
 
 _LISTED = 3  # names in a message
 _IGNORED = 255  # the label that mmseg ignores
@@ -169,6 +178,36 @@ def check_same_classes(datasets: Sequence[tuple[str, Sequence[str]]]) -> None:
                 f"{key} has other classes than {first}, or another order: label {place} is "
                 f"{_at(classes, place)} and {_at(expected, place)}; give both the same metainfo.classes"
             )
+
+
+def check_trained(source: str, trained: Any, key: str, classes: Any) -> None:
+    """Labels mean in the data what they mean in the weights.
+
+    Names that stand in the place of others are reported: a class may be called otherwise elsewhere.
+
+    Args:
+        source: the weights, and ``trained`` the class names that they hold; None where they hold none.
+        classes: of the data, at ``key`` of the config; None where they have none.
+
+    Raises:
+        UserError: a class has another label.
+    """
+    if not (isinstance(trained, (list, tuple)) and isinstance(classes, (list, tuple))):
+        return
+    differing = [i for i, name in enumerate(classes) if i >= len(trained) or trained[i] != name]
+    moved = [i for i in differing if classes[i] in trained]
+    if moved:
+        raise UserError(
+            f"{source} was trained with its classes in another order than {key} has them: label {moved[0]} is "
+            f"{_at(trained, moved[0])} in the weights and {classes[moved[0]]!r} in the data; give the data's classes "
+            f"the order of the weights' ({_list(trained)})"
+        )
+    if differing:
+        i = differing[0]
+        warn(
+            f"{source} calls {len(differing)} of its classes otherwise than {key}, the first {_at(trained, i)} instead "
+            f"of {classes[i]!r} (label {i}): they are taken for the same"
+        )
 
 
 def _at(names: Sequence[str], place: int) -> str:

@@ -27,8 +27,11 @@ class AnnotationFileError(UserError):
         self.kind, self.detail = kind, detail
 
 
-def read_coco(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_coco(path: str | os.PathLike[str], *, annotated: bool = True) -> dict[str, Any]:
     """The content of an annotation file: a dict whose images, categories and annotations are lists of dicts.
+
+    Args:
+        annotated: it must have annotations; those of COCO's test images have none.
 
     Raises:
         UserError: no regular file; or an ``AnnotationFileError``: in an encoding that pycocotools cannot read, cut off,
@@ -51,6 +54,8 @@ def read_coco(path: str | os.PathLike[str]) -> dict[str, Any]:
     finally:
         if collecting:
             gc.enable()
+    if not annotated and isinstance(data, dict):
+        data.setdefault("annotations", [])
     for key in _LISTS:
         entries = data.get(key) if isinstance(data, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

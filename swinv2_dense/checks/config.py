@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import inspect
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,8 @@ from swinv2_dense.checks.channels import check_channels
 from swinv2_dense.checks.classes import check_losses, check_same_classes
 from swinv2_dense.checks.dataset import check_dataset, leaf_datasets
 from swinv2_dense.checks.loaders import check_evaluator
+from swinv2_dense.checks.options import options_of
+from swinv2_dense.checks.scoring import check_loader, check_metrics, check_scored, check_test_cfg, is_scored
 from swinv2_dense.engine.runner.training_state import candidates
 from swinv2_dense.errors import UserError
 from swinv2_dense.launcher import is_first_process, process_count, started_by_torchrun
@@ -34,8 +35,11 @@ _SCOPE = "swinv2_dense."
 _TRIED = 2**20  # bytes that the work dir must take
 
 
-def check(cfg: Config, splits: Sequence[str]) -> None:
+def check(cfg: Config, splits: Sequence[str], *, cut: bool = False) -> None:
     """Check a config, and the data of the given splits ('train', 'val', 'test').
+
+    Args:
+        cut: the data sets are cut to their first images, for a fast-dev-run.
 
     Raises:
         UserError: the first mistake found.
@@ -46,13 +50,14 @@ def check(cfg: Config, splits: Sequence[str]) -> None:
     _check_options_of_ours(cfg.model, "model")
     _check_checkpoints(cfg)
     check_losses(cfg.model)
+    check_test_cfg(cfg)
     if "train" in splits and not cfg.get("strategy"):  # strategies bring optimizers of their own
         _check_optimizer(cfg.optim_wrapper.get("optimizer"))
     used = [s for s in splits if cfg.get(f"{s}_cfg") and cfg.get(f"{s}_dataloader")]
     for split in used:
         check_channels(cfg, leaf_datasets(cfg[f"{split}_dataloader"].dataset, f"{split}_dataloader.dataset"))
     if is_first_process(cfg.get("launcher", "none")):  # one process reading annotations is enough
-        _check_data(cfg, used)
+        _check_data(cfg, used, cut)
 
 
 def _check_optimizer(optimizer: Any) -> None:
@@ -63,20 +68,27 @@ def _check_optimizer(optimizer: Any) -> None:
         raise UserError(f"optim_wrapper.optimizer.type={name!r} does not exist: {did_you_mean(name, known)}")
 
 
-def _check_data(cfg: Config, splits: Sequence[str]) -> None:
+def _check_data(cfg: Config, splits: Sequence[str], cut: bool) -> None:
     named: list[tuple[str, Sequence[str]]] = []
     checked: list[Any] = []
     for split in splits:
+        evaluator_key = f"{split}_evaluator"
+        scored = split != "train" and is_scored(cfg.get(evaluator_key))
+        if split != "train":
+            check_metrics(cfg, evaluator_key)
+            check_loader(cfg[f"{split}_dataloader"], f"{split}_dataloader")
         datasets = list(leaf_datasets(cfg[f"{split}_dataloader"].dataset, f"{split}_dataloader.dataset"))
         for key, dataset in datasets:
+            if split != "train":
+                check_scored(cfg.get(evaluator_key), evaluator_key, key, dataset, cut=cut)
             if any(dataset == other for other in checked):  # configs test on what they validate on
                 continue
             checked.append(copy.deepcopy(dataset))
-            classes = check_dataset(cfg, key, dataset, train=split == "train")
+            classes = check_dataset(cfg, key, dataset, train=split == "train", scored=scored)
             if classes is not None:
                 named.append((key, classes))
         if split != "train" and len(datasets) == 1:
-            check_evaluator(cfg.get(f"{split}_evaluator"), f"{split}_evaluator", *datasets[0])
+            check_evaluator(cfg.get(evaluator_key), evaluator_key, *datasets[0])
     check_same_classes(named)
 
 
@@ -150,7 +162,7 @@ def _check_options_of_ours(node: Any, path: str) -> None:
             model = MODELS.get(name)
             if model is None:
                 raise UserError(f"{path}.type={name!r} does not exist: {_meant(name, MODELS.module_dict)}")
-            options = _options(model)
+            options = options_of(model)
             for key in node:
                 if key not in options and key != "type":
                     raise UserError(f"{path} ({name}) has no option {key!r}: {_meant(key, options)}")
@@ -159,17 +171,6 @@ def _check_options_of_ours(node: Any, path: str) -> None:
     elif isinstance(node, (list, tuple)):
         for index, value in enumerate(node):
             _check_options_of_ours(value, f"{path}.{index}")
-
-
-def _options(model: type) -> list[str]:
-    """What a constructor takes, with what it hands on to the class that it extends."""
-    names: list[str] = []
-    for cls in model.__mro__:
-        parameters = inspect.signature(cls).parameters.values()
-        names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            break
-    return names
 
 
 def _meant(word: str, words: Iterable[str]) -> str:

@@ -43,7 +43,7 @@ def leaf_datasets(dataset: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield key, dataset
 
 
-def check_dataset(cfg: Config, key: str, dataset: Any, *, train: bool = True) -> list[str] | None:
+def check_dataset(cfg: Config, key: str, dataset: Any, *, train: bool = True, scored: bool = False) -> list[str] | None:
     """Folders, annotation file, images and classes of one data set; returns its class names, where they are known.
 
     Data that are not on this machine's disks (a URL, ``backend_args``) are left unchecked.
@@ -51,6 +51,7 @@ def check_dataset(cfg: Config, key: str, dataset: Any, *, train: bool = True) ->
     Args:
         key: where in the config the data set stands, for the message.
         train: it is trained on: what there is of every class is printed.
+        scored: predictions are compared with its annotations; otherwise a test needs none.
 
     Raises:
         UserError: the first thing that does not fit.
@@ -74,7 +75,7 @@ def check_dataset(cfg: Config, key: str, dataset: Any, *, train: bool = True) ->
     if classes is not None:
         check_heads(cfg.model, key, dataset.type, classes)
     if "img_path" in prefixes and _has_maps(dataset_class):
-        _check_maps(key, root, dataset, dataset_class, train)
+        _check_maps(key, root, dataset, dataset_class, train, scored)
     elif str(dataset.type).endswith("VideoClips"):
         _check_clips(cfg, key, root, dataset, classes, train)
     elif dataset.get("ann_file"):
@@ -83,7 +84,7 @@ def check_dataset(cfg: Config, key: str, dataset: Any, *, train: bool = True) ->
             raise UserError(f"annotation file {shown(ann_file)} does not exist: correct {key}.ann_file")
         # Its subclasses with another API (LVIS, panoptic) read other formats.
         if getattr(getattr(dataset_class, "COCOAPI", None), "__name__", None) == "COCO":
-            _Coco(cfg, key, dataset, ann_file, train).check(classes)
+            _Coco(cfg, key, dataset, ann_file, train, scored).check(classes)
     return classes
 
 
@@ -158,13 +159,14 @@ def _has_maps(dataset_class: type) -> bool:
     return hasattr(dataset_class, "get_label_map")
 
 
-def _check_maps(key: str, root: str, dataset: Any, dataset_class: type, train: bool) -> None:
+def _check_maps(key: str, root: str, dataset: Any, dataset_class: type, train: bool, scored: bool) -> None:
     """Images and class maps of a data set of mmseg's, two folders or a list of names, come in pairs."""
     prefixes = dataset.data_prefix
     images, maps = (os.path.join(root, prefixes.get(name) or "") for name in ("img_path", "seg_map_path"))
     if not prefixes.get("seg_map_path"):
-        if train:
-            raise UserError(f"{key}.data_prefix has no seg_map_path: training needs the folder of the class maps")
+        if train or scored:
+            what = "training" if train else "scoring"
+            raise UserError(f"{key}.data_prefix has no seg_map_path: {what} needs the folder of the class maps")
         return
     suffixes = _suffixes(dataset, dataset_class)
     if dataset.get("ann_file"):
@@ -197,13 +199,13 @@ def _check_folder(cfg: Config, folder: str, key: str) -> None:
 class _Coco:
     """An annotation file in COCO's format: it can be read, its images exist, its objects can be learnt."""
 
-    def __init__(self, cfg: Config, key: str, dataset: Any, ann_file: str, train: bool) -> None:
-        self.key, self.dataset, self.ann_file, self.train = key, dataset, ann_file, train
+    def __init__(self, cfg: Config, key: str, dataset: Any, ann_file: str, train: bool, scored: bool) -> None:
+        self.key, self.dataset, self.ann_file, self.train, self.scored = key, dataset, ann_file, train, scored
         self.max_pixels = max_image_pixels(cfg)
         self.folder = os.path.join(dataset.get("data_root") or "", (dataset.get("data_prefix") or {}).get("img") or "")
 
     def check(self, classes: list[str] | None) -> None:
-        content = read_coco(self.ann_file)
+        content = read_coco(self.ann_file, annotated=self.train or self.scored)
         remedy = f"correct the file, or {self.key}.ann_file; swinv2 prepare coco check FILE --images FOLDER lists all"
         raise_first(check_tables(content, self.ann_file, self.max_pixels), remedy)
         self._check_names(content, classes)
@@ -212,11 +214,11 @@ class _Coco:
         findings, counts = check_objects(content, self.ann_file, use)
         self._check_counts(counts, use)
         raise_first([*findings, *self._check_sample(content["images"])], remedy)
-        if self.train and not any(counts.objects.values()):
+        if (self.train or self.scored) and not any(counts.objects.values()):
             self._refuse_nothing(findings, counts)
         if self.train:
             show_counts(self.key, counts)
-        if counts.without_objects:
+        if counts.without_objects and (self.train or self.scored):
             names = counts.without_objects
             listed = ", ".join(map(shown, names[:5])) + (" ..." if len(names) > 5 else "")
             warn(f"{self.ann_file} has no object of {len(names)} of {len(counts.objects)} classes: {listed}")
@@ -265,13 +267,14 @@ class _Coco:
             )
 
     def _refuse_nothing(self, findings: Sequence[Finding], counts: Counts) -> None:
-        """Training would run to its end with losses of 0."""
+        """Training would run to its end with losses of 0; every score would be -1."""
         reasons = Counter(finding.kind for finding in findings if finding.kind != "no iscrowd")
         reasons["iscrowd 1"] = counts.crowds
         why = ", ".join(f"{kind}: {count}" for kind, count in reasons.most_common() if count)
         raise UserError(
-            f"{self.ann_file} ({self.key}) has no object to train on among its {counts.annotations} annotations "
-            f"({why or 'none of the classes'}): correct the file, or the classes"
+            f"{self.ann_file} ({self.key}) has no object to {'train on' if self.train else 'score'} among its "
+            f"{counts.annotations} annotations ({why or 'none of the classes'}): correct the file, or the classes"
+            + ("" if self.train else "; swinv2 test --format-only writes predictions without scoring them")
         )
 
     def _check_files(self, names: Sequence[str]) -> None:

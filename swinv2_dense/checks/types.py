@@ -123,15 +123,26 @@ _EXPECTED: dict[str, _Check] = {
     "work_dir": _TEXT,
     "find_unused_parameters": _BOOL,
 }
-# What has to be there, and for what.
+# What has to be there, by what it is for.
 _NEEDED = {
     "train": ("model", "train_dataloader", "train_cfg", "optim_wrapper"),
-    "test": ("model", "test_dataloader", "test_cfg"),
+    "test": ("model", "test_dataloader", "test_cfg", "test_evaluator"),
+    "browse": ("model", "train_dataloader"),
+    "plan": ("model", "train_dataloader", "optim_wrapper"),
 }
+_DOING = {"train": "training", "test": "testing", "browse": "browsing", "plan": "planning"}
+# What mmengine wants all of, or nothing.
+_TOGETHER = (
+    ("train_dataloader", "train_cfg", "optim_wrapper"),
+    *((f"{split}_dataloader", f"{split}_cfg", f"{split}_evaluator") for split in ("val", "test")),
+)
 
 
 def check_types(cfg: Any, purpose: str) -> None:
-    """Refuse a config that lacks what ``purpose`` ('train' or 'test') needs, or has something else in its place.
+    """Refuse a config that lacks what ``purpose`` needs, or has something else in its place.
+
+    Args:
+        purpose: 'train', 'test', 'browse' or 'plan'.
 
     Raises:
         UserError: names the key, its value, and what is expected.
@@ -139,7 +150,11 @@ def check_types(cfg: Any, purpose: str) -> None:
     for key in _NEEDED[purpose]:
         if cfg.get(key) is None:
             has = "has no" if key not in cfg else "has None as its"
-            raise UserError(f"the config {has} {key}, which {purpose}ing needs: set it, or inherit it by _base_")
+            raise UserError(f"the config {has} {key}, which {_DOING[purpose]} needs: set it, or inherit it by _base_")
+    for keys in _TOGETHER if purpose in ("train", "test") else ():
+        given, lacking = ([key for key in keys if (cfg.get(key) is None) == none] for none in (False, True))
+        if given and lacking:
+            raise UserError(f"the config has {given[0]} and no {lacking[0]}: set {', '.join(keys)}, or none of them")
     top = {key: cfg[key] for key in cfg}
     for key, (expected, fits) in _EXPECTED.items():
         for value in _values(top, key.split(".")):
@@ -147,7 +162,8 @@ def check_types(cfg: Any, purpose: str) -> None:
                 raise UserError(f"{key}={shown(repr(value), 80)}: it must be {expected}")
     if purpose == "train" and not {"max_epochs", "max_iters"} & set(cfg.train_cfg):
         raise UserError("train_cfg has neither max_epochs nor max_iters: set one, which says how long to train")
-    for split in ("train", "val", "test") if purpose == "train" else ("test",):
+    splits = {"train": ("train", "val", "test"), "test": ("test",)}.get(purpose, ("train",))
+    for split in splits:
         loader = cfg.get(f"{split}_dataloader")
         if loader is not None and "dataset" not in loader:
             raise UserError(f"{split}_dataloader has no dataset: set it, or inherit it by _base_")

@@ -17,7 +17,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser = Parser("test", __doc__, examples)
     add_config(parser)
-    parser.add_argument("checkpoint", help="weights that swinv2 train saved")
+    parser.add_argument("checkpoint", help="weights that swinv2 train saved, or a run's folder for its best ones")
     parser.add_argument("--out", metavar="FILE.pkl", help="write all predictions to this file")
     parser.add_argument(
         "--format-only",
@@ -25,7 +25,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="instead of scores write COCO's result files, PREFIX.bbox.json and PREFIX.segm.json, for its test server",
     )
     parser.add_argument("--show", action="store_true", help="show every prediction in a window")
-    parser.add_argument("--show-dir", help="write every prediction, drawn on its image, to this folder of the run")
+    parser.add_argument("--show-dir", help="write every prediction, drawn on its image, to this folder")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that --show shows a prediction")
     parser.add_argument(
         "--tta",
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 @quiet_libraries()
 def _test(args: argparse.Namespace) -> None:
     from swinv2_dense.engine.runner import launch
+    from swinv2_dense.inference.run_folders import checkpoint_of
 
     cfg = cli.load_config(args)
     if args.show or args.show_dir:
@@ -52,4 +53,4 @@ def _test(args: argparse.Namespace) -> None:
         launch.only_format(cfg, args.format_only)
     if args.tta:
         launch.use_tta(cfg)
-    launch.evaluate(cfg, args.checkpoint, out=args.out, dtype=args.dtype)
+    launch.evaluate(cfg, checkpoint_of(args.checkpoint), out=args.out, dtype=args.dtype)

@@ -7,7 +7,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from swinv2_dense.checks.classes import check_categories, check_heads, check_losses, check_same_classes, classes_of
+from swinv2_dense.checks.classes import (
+    check_categories,
+    check_heads,
+    check_losses,
+    check_same_classes,
+    check_trained,
+    classes_of,
+)
 from swinv2_dense.errors import UserError
 
 
@@ -106,3 +113,38 @@ def test_losses_of_one_class_that_teach() -> None:
     check_losses({"decode_head": {"num_classes": 1, "out_channels": 1, "loss_decode": sigmoid}})
     check_losses({"decode_head": {"num_classes": 1, "loss_decode": {"type": "DiceLoss"}}})
     check_losses({"bbox_head": {"num_classes": 1, "loss_cls": {"type": "CrossEntropyLoss"}}})
+
+
+@pytest.mark.parametrize(
+    ("trained", "classes", "line"),
+    [
+        (("cat", "dog"), ("dog", "cat"), "label 0 is 'cat' in the weights and 'dog' in the data"),
+        (["cat", "dog", "cow"], ("cat", "cow", "horse"), "label 1 is 'dog' in the weights and 'cow' in the data"),
+        (("cat", "dog"), ("pig", "cat"), "label 1 is 'dog' in the weights and 'cat' in the data"),
+    ],
+)
+def test_weights_of_another_order_are_refused(trained: Any, classes: Any, line: str) -> None:
+    with pytest.raises(UserError, match=f"a.pth was trained with its classes in another order than test.*{line}"):
+        check_trained("a.pth", trained, "test_dataloader.dataset", classes)
+
+
+def test_classes_that_are_called_otherwise_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    check_trained("a.pth", ("cat", "dog"), "test_dataloader.dataset", ("cat", "Dog"))
+    said = capsys.readouterr().err
+    assert (
+        "a.pth calls 1 of its classes otherwise than test_dataloader.dataset, the first 'dog' instead of 'Dog'" in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("trained", "classes"),
+    [
+        (("crane", "dog", "crane"), ["crane", "dog", "crane"]),  # two of ImageNet's classes have one name
+        (None, ("cat",)),
+        (("cat",), None),
+        ("a file of names", ("cat",)),
+    ],
+)
+def test_the_same_order_and_no_names_pass(trained: Any, classes: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    check_trained("a.pth", trained, "test_dataloader.dataset", classes)
+    assert capsys.readouterr().err == ""

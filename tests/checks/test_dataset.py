@@ -166,3 +166,17 @@ def test_dot_files_and_links_to_nothing_in_a_folder_do_not_matter(cfg: Config, c
     image.unlink()
     image.symlink_to("nothing.jpg")
     assert "lacks 1 of the 4 images" in told(cfg)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda content: content.pop("annotations"), lambda content: content.update(annotations=[])]
+)
+def test_without_objects_predictions_are_written_but_not_scored(
+    cfg: Config, coco: Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    """COCO's test images have no annotations; scored, every number would be -1."""
+    edit(coco, change, VAL)
+    line = told(cfg, "test")
+    assert "annotations" in line and VAL in line
+    cfg.test_evaluator.update(format_only=True, outfile_prefix="a")
+    preflight.check(cfg, ("test",))

@@ -101,3 +101,25 @@ def test_length_and_data_are_needed() -> None:
     cfg.train_dataloader.pop("dataset")
     with pytest.raises(UserError, match="train_dataloader has no dataset"):
         check_types(cfg, "train")
+
+
+@pytest.mark.parametrize("lacking", ["val_dataloader", "val_cfg", "val_evaluator", "test_cfg", "test_evaluator"])
+def test_what_belongs_together_is_there_or_not(lacking: str) -> None:
+    cfg = config()
+    cfg.update(val_dataloader=cfg.test_dataloader, val_cfg={}, val_evaluator={"type": "M"})
+    check_types(cfg, "train")
+    cfg[lacking] = None
+    split = lacking.partition("_")[0]
+    with pytest.raises(UserError, match=f"has {split}_[a-z]+ and no {lacking}: set {split}_dataloader, {split}_cfg, "):
+        check_types(cfg, "train")
+
+
+@pytest.mark.parametrize("purpose", ["browse", "plan"])
+def test_looking_at_data_and_planning_need_less(purpose: str) -> None:
+    cfg = config()
+    for key in ("test_dataloader", "test_cfg", "test_evaluator", "train_cfg"):
+        cfg.pop(key)
+    check_types(cfg, purpose)
+    cfg.train_dataloader = None
+    with pytest.raises(UserError, match=f"None as its train_dataloader, which {purpose.removesuffix('e')}n?ing needs"):
+        check_types(cfg, purpose)

@@ -57,9 +57,12 @@ def test_train_then_test_then_resume(config: Path, tmp_path: Path, capsys: pytes
     assert "(8, 3, 4, 4)" in line
     assert "(16, 3, 4, 4)" in line
     fewer = ["--cfg-options", "model.roi_head.mask_head.2.num_convs=5"]
-    assert "lacks 2 parameters" in mistake(
-        "test", [str(config), str(checkpoint), "--work-dir", str(work), *fewer], capsys
-    )
+    assert "lacks 2 parameters" in mistake("test", [str(config), str(work), "--work-dir", str(work), *fewer], capsys)
+
+    resumed["meta"]["dataset_meta"]["classes"] = ("triangle", "circle", "square", "star")
+    torch.save(resumed, tmp_path / "other_order.pth")
+    line = mistake("test", [str(config), str(tmp_path / "other_order.pth"), "--work-dir", str(work)], capsys)
+    assert "label 0 is 'triangle' in the weights and 'circle' in the data" in line
 
 
 def test_averaged_weights_are_tested_and_the_trained_ones_resumed(config: Path, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_main_process
 from mmengine.hooks import Hook
-from mmengine.registry import METRICS
+from mmengine.registry import HOOKS, METRICS
 
-from swinv2_dense.checkpoint import read
+from swinv2_dense.checkpoint import read, read_meta
 from swinv2_dense.checks import config as preflight
+from swinv2_dense.checks.classes import check_trained
 from swinv2_dense.checks.dataset import semantic_leaf
+from swinv2_dense.checks.options import options_of
 from swinv2_dense.checks.types import check_types
 from swinv2_dense.cpu.convolution import fast_convolutions
 from swinv2_dense.engine.optimizers.amp import backbone_in
@@ -47,6 +49,13 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+# What draws the predictions, by the config's default_scope.
+_DRAWING = {
+    "mmdet": "swinv2_dense.DetectionsHook",
+    "mmseg": "swinv2_dense.ClassMapsHook",
+    "mmaction": "swinv2_dense.ClipStripsHook",
+    "mmpretrain": "swinv2_dense.LabelledImagesHook",
+}
 # What writes the predictions, by the config's default_scope, where mmengine's own will not do.
 _DUMPS = {"mmdet": "DumpDetResults", "mmseg": "swinv2_dense.DumpClassMaps"}
 
@@ -68,7 +77,8 @@ def train(
             raise UserError(f"--fast-dev-run {fast_dev_run}: give a number of iterations from 1 on")
         fast.shorten(cfg, fast_dev_run)
     _fit_loaders(cfg)
-    preflight.check(cfg, ("train", "val") if fast_dev_run is None else ("train", "val", "test"))
+    splits = ("train", "val") if fast_dev_run is None else ("train", "val", "test")
+    preflight.check(cfg, splits, cut=fast_dev_run is not None)
     runner = runner_for(cfg).from_cfg(cfg)
     for hook in hooks:
         runner.register_hook(hook)
@@ -99,6 +109,9 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, dtype: str = 
     preflight.check(cfg, ("test",))
     _check_branch(cfg, checkpoint)
     runner = DenseRunner.from_cfg(cfg)
+    named = read_meta(checkpoint).get("dataset_meta") or {}
+    tested = runner.test_loop.dataloader.dataset.metainfo.get("classes")
+    check_trained(checkpoint, named.get("classes", named.get("CLASSES")), "test_dataloader.dataset", tested)
     in_dtype = nullcontext() if dtype == "float32" else backbone_in(runner.model, getattr(torch, dtype))
     with fast_convolutions(runner.model), in_dtype:
         if out is None:
@@ -200,10 +213,24 @@ def resume(cfg: Config, checkpoint: str) -> None:
 
 
 def show_predictions(cfg: Config, show: bool, folder: str | None, wait_time: float) -> None:
-    """Have every prediction painted on its image: in a window, or into ``folder``."""
-    hook = cfg.get("default_hooks", {}).get("visualization")
+    """Have every prediction painted on its image: in a window, or into ``folder``.
+
+    Raises:
+        UserError: the config's hook does not do that.
+    """
+    hook = (cfg.get("default_hooks") or {}).get("visualization")
     if hook is None:
         raise UserError("--show and --show-dir need default_hooks.visualization in the config")
+    if wait_time < 0:
+        raise UserError(f"--wait-time {wait_time:g}: give seconds from 0 on")
+    with HOOKS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
+        cls = registry.get(hook.get("type", ""))
+    if cls is not None and "draw" not in options_of(cls):
+        ours = _DRAWING.get(str(cfg.get("default_scope")), "a hook with the options draw and test_out_dir")
+        raise UserError(
+            f"--show and --show-dir: default_hooks.visualization of type {hook.type} does not take them and would draw "
+            f"nothing: take {ours}"
+        )
     hook.update(draw=True, show=show, wait_time=wait_time)
     if folder is not None:
         hook.test_out_dir = os.path.abspath(folder)
