@@ -56,6 +56,10 @@ _KNOWN_MISTAKES = (
         "type={cls!r} is unknown ({registry} registry): correct its spelling, or name its module in custom_imports",
     ),
     (
+        r"The length of palette should not be less than",
+        "metainfo.palette has fewer colours than there are classes: give one for each, or leave it out",
+    ),
+    (
         r"metric should be one of (?P<known>[^\n]+), but got (?P<got>\w+)",
         "the evaluator has metric={got!r}, which is none of {known}: correct val_evaluator or test_evaluator",
     ),

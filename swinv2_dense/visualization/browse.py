@@ -16,6 +16,7 @@ from mmengine.runner import set_random_seed
 
 from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.dataset import leaf_datasets
+from swinv2_dense.checks.types import check_types
 from swinv2_dense.engine.runner.checked_images import insert_checks
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_image
@@ -30,6 +31,8 @@ _LOADING_CLIPS = ("OpenClip", "SampleFrames", "DecodeClip")
 _TALLEST = 900  # pixels; larger images are shown smaller
 _ATTEMPTS = 10  # as a random crop without objects gives nothing to train on
 _STRIP = 1600  # pixels: width of a strip of frames
+_VISUALIZERS = {"mmdet": "DetLocalVisualizer", "mmseg": "SegLocalVisualizer"}  # by default_scope, if none is named
+_SEEDS = 2**32
 _GAP = 8  # white pixels between the two images
 
 
@@ -48,40 +51,69 @@ def browse(
     frames. A detector's semantic maps are not painted.
 
     Args:
-        folder: where ``NAME.jpg`` of every image ``NAME``, in its subfolder, goes.
+        folder: where ``NAME.jpg`` of every image ``NAME``, in its subfolder, goes; of several data sets below 0, 1 ...
         only: names of transforms; of the pipeline's, only these are applied after loading. Empty for all.
 
     Raises:
         UserError: a mistake in the config or the data, as in training; or ``only`` names what the pipeline lacks.
     """
-    if cfg.get("default_scope") not in TASKS or "train_dataloader" not in cfg:
-        raise UserError(f"browsing needs a train_dataloader, and default_scope to be one of {', '.join(TASKS)}")
+    if cfg.get("default_scope") not in TASKS:
+        raise UserError(f"browsing needs default_scope to be one of {', '.join(TASKS)}")
+    if not 0 <= seed < _SEEDS:
+        raise UserError(f"--seed {seed}: give a number from 0 to {_SEEDS - 1}")
+    check_types(cfg, "browse")
     preflight.check(cfg, ("train",))
     init_default_scope(cfg.default_scope)
-    data = next(dataset for _, dataset in leaf_datasets(cfg.train_dataloader.dataset, "train_dataloader.dataset"))
-    loading = [step for step in data.pipeline if _name(step).startswith("Load") or _name(step) in _LOADING_CLIPS]
-    packing = [step for step in data.pipeline if _name(step) == "FormatShape"] + [data.pipeline[-1]]
-    known = [_name(step) for step in data.pipeline]
+    _refuse_mixing(cfg.train_dataloader.dataset, "train_dataloader.dataset")
+    datasets = [data for _, data in leaf_datasets(cfg.train_dataloader.dataset, "train_dataloader.dataset")]
+    known = list(dict.fromkeys(_name(step) for data in datasets for step in data.pipeline))
     if unknown := [name for name in only if name not in known]:
         raise UserError(f"--only {unknown[0]}: the training pipeline has {', '.join(known)}")
-    chosen = [*loading, *(s for s in data.pipeline if _name(s) in only), *packing] if only else data.pipeline
-    before, after = Compose([*loading, *packing]), Compose(chosen)
-    for pipeline in (before, after):
-        insert_checks(pipeline.transforms, cfg)
-    dataset = DATASETS.build(data)
+    parts = [(DATASETS.build(data), *_before_and_after(cfg, data.pipeline, only)) for data in datasets]
     visualizer = None
-    if cfg.default_scope in ("mmdet", "mmseg"):
-        visualizer = VISUALIZERS.build({**cfg.visualizer, "vis_backends": None, "name": "browse"})
-        visualizer.dataset_meta = dataset.metainfo
-    set_random_seed(seed)
+    if cfg.default_scope in _VISUALIZERS:
+        drawing = cfg.get("visualizer") or {"type": _VISUALIZERS[cfg.default_scope]}
+        visualizer = VISUALIZERS.build({**drawing, "vis_backends": None, "name": "browse"})
+    ends = np.cumsum([len(dataset) for dataset, *_ in parts])
     written = []
-    for done, index in enumerate(np.unique(np.linspace(0, len(dataset) - 1, number).round().astype(int)), start=1):
-        info = dataset.get_data_info(int(index))
-        pair = [_draw(visualizer, pipeline, dataset, int(index)) for pipeline in (before, after)]
+    for done, place in enumerate(np.unique(np.linspace(0, ends[-1] - 1, number).round().astype(int)), start=1):
+        part = int(np.searchsorted(ends, place, side="right"))
+        dataset, *pipelines = parts[part]
+        index = int(place - ends[part] + len(dataset))
+        if visualizer is not None:
+            visualizer.dataset_meta = dataset.metainfo
+        pair = []
+        for pipeline in pipelines:
+            set_random_seed((seed + int(place)) % _SEEDS)  # anew: of a clip both have the same frames
+            pair.append(_draw(visualizer, pipeline, dataset, index))
+        info = dataset.get_data_info(index)
         path = info["img_path"] if "img_path" in info else info["filename"]
-        written.append(_write(folder / relative_name(path, dataset, ".jpg"), pair, stacked=visualizer is None))
+        below = folder / str(part) if len(parts) > 1 else folder  # names are those of one data set
+        written.append(_write(below / relative_name(path, dataset, ".jpg"), pair, stacked=visualizer is None))
         progress("drawing", done, number)
     return written
+
+
+def _refuse_mixing(dataset: Any, key: str) -> None:
+    """What is made of several images has no image that it was before."""
+    parts = dataset.get("datasets") or ([dataset["dataset"]] if "dataset" in dataset else [])
+    if parts and dataset.get("pipeline"):
+        raise UserError(
+            f"{key} ({dataset.get('type')}) has a pipeline of its own, behind those of its data sets, which browsing "
+            "cannot show: browse without this wrapper"
+        )
+    for part in parts:
+        _refuse_mixing(part, f"{key}.dataset")
+
+
+def _before_and_after(cfg: Config, steps: Sequence[Any], only: Sequence[str]) -> list[Compose]:
+    loading = [step for step in steps if _name(step).startswith("Load") or _name(step) in _LOADING_CLIPS]
+    packing = [step for step in steps if _name(step) == "FormatShape"] + [steps[-1]]
+    named = [step for step in steps if _name(step) in only and step not in loading and step not in packing]
+    pipelines = [Compose([*loading, *packing]), Compose([*loading, *named, *packing] if only else steps)]
+    for pipeline in pipelines:
+        insert_checks(pipeline.transforms, cfg)
+    return pipelines
 
 
 def _name(step: Any) -> str:

@@ -14,7 +14,7 @@ pytest.importorskip("mmdet", reason="needs the det extra")
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmdet.visualization import DetLocalVisualizer
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
 
 from swinv2_dense.demo.motion_clips import write_motion_clips
@@ -105,8 +105,51 @@ def test_mistakes_are_named(cfg: Config, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--only InstaBost: the training pipeline has LoadImageFromFile, "):
         browse(cfg, tmp_path, 1, only=["InstaBost"])
     cfg.default_scope = "mmrotate"
-    with pytest.raises(UserError, match="browsing needs a train_dataloader, and default_scope to be one of mmdet"):
+    with pytest.raises(UserError, match="browsing needs default_scope to be one of mmdet"):
         browse(cfg, tmp_path, 1)
+
+
+@pytest.mark.parametrize(("key", "value"), [("train_dataloader", None), ("train_dataloader.dataset.pipeline", None)])
+def test_what_browsing_needs(cfg: Config, tmp_path: Path, key: str, value: object) -> None:
+    cfg.merge_from_dict({key: value})
+    with pytest.raises(UserError, match=key):
+        browse(cfg, tmp_path, 1)
+    with pytest.raises(UserError, match="--seed -1: give a number from 0"):
+        browse(cfg, tmp_path, 1, seed=-1)
+
+
+def test_of_several_data_sets_all_are_drawn(cfg: Config, tmp_path: Path) -> None:
+    """Each by its own pipeline; images of one name in two of them are both kept."""
+    one = cfg.train_dataloader.dataset
+    two = one.copy()
+    two.pipeline = [dict(step, scale=(40, 40)) if step.type == "Resize" else step for step in one.pipeline]
+    cfg.train_dataloader.dataset = ConfigDict(
+        type="ConcatDataset", datasets=[dict(type="RepeatDataset", times=3, dataset=one), two]
+    )
+    written = browse(cfg, tmp_path / "out", 100, only=["Resize"])
+    names = [f"{part}/{number:012d}.jpg" for part in (0, 1) for number in range(1, 7)]
+    assert [str(path.relative_to(tmp_path / "out")) for path in written] == names
+    widths = [halves(path, 80)[1].shape[1] for path in (written[0], written[6])]
+    assert 100 < widths[0] <= 160 and widths[1] <= 40
+    assert len(browse(cfg, tmp_path / "few", 2)) == 2
+
+
+def test_a_pipeline_that_mixes_images_cannot_be_shown(cfg: Config, tmp_path: Path) -> None:
+    steps = cfg.train_dataloader.dataset.pipeline
+    inner = dict(cfg.train_dataloader.dataset, pipeline=steps[:2])
+    mixing = dict(type="MultiImageMixDataset", dataset=inner, pipeline=[dict(type="Mosaic"), steps[-1]])
+    cfg.train_dataloader.dataset = ConfigDict(mixing)
+    with pytest.raises(
+        UserError, match=r"train_dataloader\.dataset \(MultiImageMixDataset\) has a pipeline of its own"
+    ):
+        browse(cfg, tmp_path, 1)
+
+
+def test_packing_may_be_named(cfg: Config, tmp_path: Path) -> None:
+    for path in browse(cfg, tmp_path, 2, only=["PackDetInputs", "LoadAnnotations"]):
+        image = cv2.imread(str(path))
+        before, after = halves(path, (image.shape[1] - 8) // 2)
+        assert before.shape == after.shape and np.abs(before.astype(int) - after).mean() < 4
 
 
 def test_images_of_a_class(tmp_path: Path, clean_run: None) -> None:
@@ -132,3 +175,7 @@ def test_clips_are_strips_of_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     strip = cv2.imread(str(path))
     assert strip.shape[1] == 1600
     assert strip[:200].std() > 5
+    for path in browse(cfg, tmp_path / "all", 7):  # nothing but the choice of the frames is by chance
+        strip = cv2.imread(str(path))
+        height = (len(strip) - 8) // 2
+        assert np.abs(strip[:height].astype(int) - strip[height + 8 :]).mean() < 2
