@@ -7,6 +7,7 @@ at most."""
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 
 from swinv2_dense.cli import common as cli
@@ -44,14 +45,17 @@ def _plan(args: argparse.Namespace) -> None:
     from mmengine.config import Config
     from rich.console import Console
 
+    from swinv2_dense.checks.types import check_types
     from swinv2_dense.planning import GIB, input_size, make_plan, summary, table
     from swinv2_dense.planning.placement import STRATEGIES
 
-    for name in ("gpus", "memory", "batch"):
-        value = getattr(args, name)
-        if value is not None and value <= 0:
-            raise UserError(f"--{name} {value:g}: give a positive number")
+    _check_numbers(args)
     cfg = cli.load_config(args)
+    check_types(cfg, "plan")
+    axes = 3 if str(cfg.model.get("backbone", {}).get("type")).endswith("VideoSwinTransformerV2") else 2
+    if args.size and len(args.size) != axes:
+        needs = "FRAMES HEIGHT WIDTH" if axes == 3 else "HEIGHT WIDTH"
+        raise UserError(f"--size {' '.join(map(str, args.size))}: this model takes {needs}")
     console = Console()
     if not console.is_terminal:
         console.width = 160
@@ -70,3 +74,14 @@ def _plan(args: argparse.Namespace) -> None:
     console.print(f"GPUs of {args.memory:g} GiB, of which {args.reserve:g} are kept free;", end=" ", highlight=False)
     for line in summary(plan, args.gpus, usable):
         console.print(line, highlight=False, markup=False)
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    for name in ("gpus", "memory", "batch"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"--{name} {value:g}: give a positive number")
+    if not 0 <= args.reserve < args.memory:
+        raise UserError(f"--reserve {args.reserve:g}: give a number from 0 on, below the {args.memory:g} of --memory")
+    if any(side < 1 for side in args.size or ()):
+        raise UserError(f"--size {' '.join(map(str, args.size))}: give numbers of pixels from 1 on")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -127,11 +128,30 @@ def input_size(cfg: Config) -> tuple[int, ...]:
             return tuple(step["size"])
     if preprocessor.get("size"):
         return tuple(preprocessor["size"])
-    pipeline = cfg.get("train_pipeline") or cfg.get("train_dataloader", {}).get("dataset", {}).get("pipeline") or []
+    # Not train_pipeline, a name of the config file's: what is trained on may have been changed since.
+    dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {"pipeline": cfg.get("train_pipeline") or []}
+    divisor = preprocessor.get("pad_size_divisor", 1)
+    found = [_size_of(pipeline, divisor) for pipeline in _pipelines(dataset)]
+    sizes = [size for size in found if size is not None]
+    if not sizes:
+        raise UserError("the training pipeline does not say its size: add --size HEIGHT WIDTH (of clips FRAMES before)")
+    return max(sizes, key=math.prod)
+
+
+def _pipelines(dataset: Any) -> Iterator[Any]:
+    """Of the data sets inside wrappers; of a wrapper that has one, its own, which comes last."""
+    parts = dataset.get("datasets") or ([dataset["dataset"]] if "dataset" in dataset else [])
+    if dataset.get("pipeline") or not parts:
+        yield dataset.get("pipeline") or []
+        return
+    for part in parts:
+        yield from _pipelines(part)
+
+
+def _size_of(pipeline: Any, divisor: int) -> tuple[int, ...] | None:
     size = _last_size(pipeline)
     if size is None:
-        raise UserError("the config's train_pipeline does not say at which size it trains: add --size HEIGHT WIDTH")
-    divisor = preprocessor.get("pad_size_divisor", 1)
+        return None
     sides = tuple(-(-side // divisor) * divisor for side in size)
     clip = [step for step in pipeline if "clip_len" in step]
     return (clip[0]["clip_len"], *sides) if clip else sides

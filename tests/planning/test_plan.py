@@ -155,6 +155,44 @@ def test_mistakes_are_one_line(config: Path, capsys: pytest.CaptureFixture[str])
     assert "model.backbone is none of swinv2_dense" in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--memory", "nan"], "--memory nan: give a positive number"),
+        (["--memory", "inf"], "--memory inf: give a positive number"),
+        (["--reserve", "nan"], "--reserve nan: give a number from 0 on, below the 40 of --memory"),
+        (["--reserve=-1"], "--reserve -1: give a number from 0 on"),
+        (["--memory", "8", "--reserve", "8"], "--reserve 8: give a number from 0 on, below the 8 of --memory"),
+        (["--size", "0", "64"], "--size 0 64: give numbers of pixels from 1 on"),
+        (["--size", "64"], "--size 64: this model takes HEIGHT WIDTH"),
+        (["--size", "8", "64", "64"], "--size 8 64 64: this model takes HEIGHT WIDTH"),
+        (["--cfg-options", "train_dataloader=None"], "None as its train_dataloader, which planning needs"),
+        (["--cfg-options", "train_dataloader.batch_size=abc"], "train_dataloader.batch_size='abc'"),
+    ],
+)
+def test_numbers_that_make_no_plan(
+    arguments: list[str], line: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert line in mistake("plan", [str(config), *arguments], capsys)
+
+
+def test_the_size_is_that_of_the_data_that_are_trained_on() -> None:
+    """Not of train_pipeline, which the config file used before the option changed the data set's."""
+
+    def pipeline(side: int) -> list[dict[str, object]]:
+        return [dict(type="LoadImageFromFile"), dict(type="Resize", scale=(side, side))]
+
+    def cfg(dataset: dict[str, object]) -> Config:
+        loader = dict(dataset=dataset)
+        return Config(dict(model=dict(), train_pipeline=pipeline(32), train_dataloader=loader))
+
+    one, two = (dict(type="CocoDataset", pipeline=pipeline(side)) for side in (64, 96))
+    assert input_size(cfg(one)) == (64, 64)
+    assert input_size(cfg(dict(type="RepeatDataset", dataset=one))) == (64, 64)
+    assert input_size(cfg(dict(type="ConcatDataset", datasets=[one, two]))) == (96, 96)
+    assert input_size(cfg(dict(type="MultiImageMixDataset", dataset=one, pipeline=pipeline(128)))) == (128, 128)
+
+
 def test_a_config_that_hides_its_size_is_told() -> None:
     with pytest.raises(UserError, match="--size HEIGHT WIDTH"):
         input_size(Config(dict(model=dict(), train_pipeline=[dict(type="LoadImageFromFile")])))
