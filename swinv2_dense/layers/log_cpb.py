@@ -104,10 +104,11 @@ class LogCPB(nn.Sequential):
         """Table of biases for a ``window``, H x (2W_1 - 1) x ... x (2W_d - 1), float32 also under autocast."""
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         with nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False):
-            x = self.coordinates(window, device)
+            coordinates = self.coordinates(window, device)
+            x = coordinates.flatten(0, -2)  # rows: of a view, the ReLU's gradient would be copied twice
             for layer in self:
                 x = _wide(layer, x)
-            return 16 * x.movedim(-1, 0).sigmoid()
+            return 16 * x.mT.sigmoid().unflatten(-1, coordinates.shape[:-1])
 
     def table(self, window: tuple[int, ...]) -> Tensor:
         """As :meth:`forward`, but not computed again in eval mode until a weight or the device changes.
