@@ -43,7 +43,7 @@ ATTRIBUTES = {
         *("_load_from", "_randomness_cfg", "_resume", "_train_dataloader", "_val_dataloader")
     ],
     "mmengine._strategy.base:BaseStrategy._setup_env": ["_randomness"],
-    "torch.nn:Module": ["_forward_hooks", "_forward_pre_hooks"],
+    "torch.nn:Module": ["_forward_hooks", "_forward_pre_hooks", "_parameters"],
     "mmengine.model:ImgDataPreprocessor.__init__": ["_channel_conversion"],
     "torch.nn:Module.register_full_backward_hook": ["_backward_hooks"],
     "torch.nn:Module.register_full_backward_pre_hook": ["_backward_pre_hooks"],

@@ -234,14 +234,14 @@ register_flop_formula(torch.ops.swinv2_dense.window_attention_backward)(_flops(5
 def cpu_attention(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid, *, room: Room | None = None) -> Tensor:
     """B x *size x 3 x H x D, H, H x (2W_1 - 1) x ... -> B x *size x C. See ``window_attention.cosine_attention``.
     ``room`` gives the memory of a result of which no gradients are wanted."""
-    with torch.autocast("cpu", enabled=False):
-        dtype = qkv.dtype
-        qkv = qkv.to(dtype if dtype in _SUFFIX else torch.float32).contiguous()
-        wide = at_least_float32(qkv)
-        operands = qkv, scale.to(wide).contiguous(), table.to(wide).contiguous()
-        if room is None:
+    dtype = qkv.dtype
+    qkv = qkv.to(dtype if dtype in _SUFFIX else torch.float32).contiguous()
+    wide = at_least_float32(qkv)
+    operands = qkv, scale.to(wide).contiguous(), table.to(wide).contiguous()
+    if room is None:
+        with torch.autocast("cpu", enabled=False):
             out, _ = _forward(*operands, grid.size, grid.window, grid.shifted)
-        else:
-            out = room((*qkv.shape[:-3], *qkv.shape[-2:]), qkv.dtype)
-            torch.ops.swinv2_dense.window_attention_into(out, *operands, grid.size, grid.window, grid.shifted)
-        return out.flatten(-2).to(dtype)
+    else:
+        out = room((*qkv.shape[:-3], *qkv.shape[-2:]), qkv.dtype)
+        torch.ops.swinv2_dense.window_attention_into(out, *operands, grid.size, grid.window, grid.shifted)
+    return out.flatten(-2).to(dtype)

@@ -141,10 +141,18 @@ def test_memory_of_bands_is_kept_up_to_a_limit_and_by_thread(monkeypatch: pytest
     with torch.inference_mode():
         first = room((3, 5), torch.float32)
     room((3, 5), torch.float32).fill_(1)  # by whoever is not in inference mode
+    assert room((3, 5), torch.float32) is first
     assert room((2, 4), torch.bfloat16).data_ptr() == first.data_ptr()
     assert room((3, 5), torch.float32).shape == (3, 5)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(room, (3, 5), torch.float32).result().data_ptr() != first.data_ptr()
+    monkeypatch.setattr(cpu_block, "_SHAPES", 2)
+    for length in range(1, 9):
+        assert room((length,), torch.float32).shape == (length,)
+        assert len(room.tensors) <= 2
+    larger = room((100,), torch.float32)
+    assert room((3, 5), torch.float32).data_ptr() == larger.data_ptr() != first.data_ptr()
+    first = room((3, 5), torch.float32)
     monkeypatch.setattr(cpu_block, "ROOM", 64)
     assert room((17,), torch.float32).data_ptr() != first.data_ptr()
     assert room((4,), torch.float32).data_ptr() == first.data_ptr()
