@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from swinv2_dense.inference.results import Classification, Detections, Result, SegmentationMap
 
-__all__ = ["Counts", "count"]
+__all__ = ["Counts", "Objects", "count"]
 
 IGNORED = 255
+
+
+@dataclass
+class Objects(Detections):
+    """True ones. ``crowds`` (M x 4) and ``crowd_labels`` (M): regions of a class which holds any number of objects."""
+
+    crowds: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    crowd_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass
@@ -28,6 +36,8 @@ def count(truth: Result, predicted: Result, classes: int, *, iou: float = 0.5) -
 
     Args:
         iou: from which overlap on a detection is an object, whatever its class. The surest detection takes first.
+            Nothing is counted of a detection that is no object and lies, to this share, in a crowd of its class, as in
+            COCO's evaluation.
     """
     if isinstance(truth, Detections) and isinstance(predicted, Detections):
         matrix = _detections(truth, predicted, classes, iou)
@@ -51,7 +61,7 @@ def _detections(truth: Detections, predicted: Detections, classes: int, iou: flo
     assert predicted.boxes is not None
     overlaps = _overlaps(predicted.boxes, truth.boxes)
     free = np.ones(len(truth), bool)
-    for row, label in zip(overlaps, predicted.labels, strict=True):
+    for row, label, inside in zip(overlaps, predicted.labels, _in_crowds(truth, predicted, iou), strict=True):
         fits = np.where(free & (row >= iou), row, -1.0)
         # of several objects that overlap enough, one of its own class
         fits[truth.labels == label] += (fits[truth.labels == label] > 0) * 1.0
@@ -59,17 +69,32 @@ def _detections(truth: Detections, predicted: Detections, classes: int, iou: flo
         if best >= 0 and fits[best] > 0:
             free[best] = False
             matrix[truth.labels[best], label] += 1
-        else:
+        elif not inside:
             matrix[classes, label] += 1
     for label in truth.labels[free]:
         matrix[label, classes] += 1
     return matrix
 
 
+def _in_crowds(truth: Detections, predicted: Detections, share: float) -> np.ndarray:
+    """Which detections lie, to a share of their area, in a crowd of their class."""
+    if not isinstance(truth, Objects) or not len(truth.crowds):
+        return np.zeros(len(predicted), bool)
+    assert predicted.boxes is not None
+    covered = _shared(predicted.boxes, truth.crowds) / np.maximum(_areas(predicted.boxes)[:, None], 1e-9)
+    return ((covered >= share) & (predicted.labels[:, None] == truth.crowd_labels)).any(axis=1)
+
+
 def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of each box of ``a`` with each of ``b``, x1 y1 x2 y2."""
+    shared = _shared(a, b)
+    return shared / np.maximum(_areas(a)[:, None] + _areas(b)[None] - shared, 1e-9)
+
+
+def _shared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    sides = (np.minimum(a[:, None, 2:], b[None, :, 2:]) - top_left).clip(min=0)
-    shared = sides.prod(axis=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=-1) for boxes in (a, b)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+    return (np.minimum(a[:, None, 2:], b[None, :, 2:]) - top_left).clip(min=0).prod(axis=-1)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=-1)

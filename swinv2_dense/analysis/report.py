@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -80,16 +81,27 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
 
 
 def read_scalars(run: Path) -> list[dict[str, Any]]:
-    """What a run logged, in order; a resumed run's later start replaces what it repeats of an earlier one."""
+    """What a run logged, in order; a resumed run's later start replaces what it repeats of an earlier one.
+
+    Lines that are cut off, by a process that was killed or a full disk, are left out.
+    """
     rows: list[dict[str, Any]] = []
     for path in sorted(run.glob("*/vis_data/scalars.json")):
-        new = [json.loads(line) for line in read_text(path).splitlines()]
+        new = [row for line in read_text(path).splitlines() if (row := _row(line)) is not None]
         first = next((row["step"] for row in new if "loss" in row), None)
         if first is not None:
             again = (place for place, row in enumerate(rows) if "loss" in row and row["step"] >= first)
             rows = rows[: next(again, len(rows))]
         rows += new
     return rows
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and "step" in row else None
 
 
 def metric_step(rows: Sequence[dict[str, Any]], place: int) -> int:
@@ -126,7 +138,9 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> bool:
 
 
 def write_worst(cases: Iterable[tuple[float, Result, Result]], folder: Path) -> list[Path]:
-    """Draw each truth beside its prediction, the worst first: ``01_NAME.jpg`` and so on."""
+    """Draw each truth beside its prediction, the worst first: ``01_NAME.jpg`` and so on, in the place of an earlier
+    analysis' ones."""
+    earlier = [path for path in folder.glob("*.jpg") if re.match(r"\d{2,}_", path.name)]
     written = []
     for number, (_, truth, predicted) in enumerate(cases, start=1):
         left, right = replace(truth, image=predicted.image).plot(), predicted.plot()
@@ -139,4 +153,6 @@ def write_worst(cases: Iterable[tuple[float, Result, Result]], folder: Path) -> 
         path = folder / f"{number:02}_{Path(truth.source).stem}.jpg"
         write_image(path, sheet)
         written.append(path)
+    for path in set(earlier) - set(written):
+        path.unlink()
     return written

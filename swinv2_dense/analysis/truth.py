@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 
-from swinv2_dense.analysis.confusion import IGNORED
+from swinv2_dense.analysis.confusion import IGNORED, Objects
+from swinv2_dense.checks.classes import check_same_classes
+from swinv2_dense.checks.dataset import check_dataset, leaf_datasets
 from swinv2_dense.errors import UserError
-from swinv2_dense.inference.results import Classification, Detections, Result, SegmentationMap
+from swinv2_dense.inference.results import Classification, Result, SegmentationMap
 
 __all__ = ["truths"]
 
@@ -19,20 +21,27 @@ __all__ = ["truths"]
 def truths(cfg: Config) -> Iterator[Result]:
     """For each image or clip of the validation data its truth; ``source`` is its file, ``image`` is empty.
 
-    COCO's crowds are left out.
-
     Raises:
-        UserError: the config has no validation data.
+        UserError: the config has no validation data, or they are not those of its model, as in training.
     """
     if not cfg.get("val_dataloader"):
         raise UserError("the run's config has no val_dataloader: there is nothing to compare predictions with")
     scope = str(cfg.get("default_scope"))
     init_default_scope(scope)
-    data = cfg.val_dataloader.dataset
+    datasets = list(leaf_datasets(cfg.val_dataloader.dataset, "val_dataloader.dataset"))
+    named = [(key, classes) for key, data in datasets if (classes := check_dataset(cfg, key, data, train=False))]
+    check_same_classes(named)
+    for _, data in datasets:
+        yield from _of_dataset(data, scope)
+
+
+def _of_dataset(data: Any, scope: str) -> Iterator[Result]:
     dataset = DATASETS.build({**data, "pipeline": []})
     loading = [
         step for step in data.pipeline if str(step["type"]).rsplit(".", 1)[-1] in ("LoadIndexMap", "LoadAnnotations")
     ]
+    if scope == "mmseg" and not loading:
+        raise UserError("the run's val_dataloader loads no class maps: there is nothing to compare predictions with")
     load: Any = TRANSFORMS.build(loading[0]) if scope == "mmseg" else None
     names = list(dataset.metainfo.get("classes") or ())
     for index in range(len(dataset)):
@@ -40,16 +49,23 @@ def truths(cfg: Config) -> Iterator[Result]:
         about: dict[str, Any] = {"image": np.zeros((0, 0, 3), np.uint8), "classes": names}
         about |= {"palette": dataset.metainfo.get("palette") or ()}
         if scope == "mmdet":
-            kept = [o for o in info["instances"] if not o.get("ignore_flag")]
-            boxes = np.array([o["bbox"] for o in kept], np.float32).reshape(-1, 4)
-            labels = np.array([o["bbox_label"] for o in kept], np.int64)
-            yield Detections(**about, source=info["img_path"], boxes=boxes, labels=labels, scores=np.ones(len(kept)))
+            boxes, labels = _boxes(info["instances"], crowds=False)
+            crowds, crowd_labels = _boxes(info["instances"], crowds=True)
+            about |= {"source": info["img_path"], "scores": np.ones(len(labels))}
+            yield Objects(**about, boxes=boxes, labels=labels, crowds=crowds, crowd_labels=crowd_labels)
         elif scope == "mmseg":
             yield _map(load, info, about)
         else:
             label = int(info["gt_label"] if "gt_label" in info else info["label"])
             place = info.get("img_path") or info["filename"]
             yield Classification(**about, source=place, labels=np.array([label]), scores=np.ones(1))
+
+
+def _boxes(instances: Iterable[Mapping[str, Any]], *, crowds: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N x 4) and labels (N) of single objects or of crowds."""
+    kept = [one for one in instances if bool(one.get("ignore_flag")) == crowds]
+    boxes = np.array([one["bbox"] for one in kept], np.float32).reshape(-1, 4)
+    return boxes, np.array([one["bbox_label"] for one in kept], np.int64)
 
 
 def _map(load: Any, info: dict[str, Any], about: dict[str, Any]) -> SegmentationMap:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,20 +43,28 @@ def _analyze(args: argparse.Namespace) -> None:
     import numpy as np
 
     from swinv2_dense.analysis import count, report, truths
+    from swinv2_dense.checks.classes import check_trained
     from swinv2_dense.inference.predictor import Predictor
-    from swinv2_dense.inference.run_folders import find_checkpoint
+    from swinv2_dense.inference.run_folders import checkpoint_of, find_checkpoint, run_of
 
     if args.worst < 0:
         raise UserError(f"--worst {args.worst}: give a number from 0 on")
     if not 0 < args.iou <= 1:
         raise UserError(f"--iou {args.iou:g}: give a number above 0, to 1")
-    checkpoint = args.checkpoint or find_checkpoint(args.run)
+    if not args.run.is_dir():
+        raise UserError(f"{shown(args.run)} is no folder: give the work dir of a training")
+    checkpoint = Path(checkpoint_of(args.checkpoint)) if args.checkpoint else find_checkpoint(args.run)
+    if (other := run_of(checkpoint)) is not None and not os.path.samefile(other, args.run):
+        raise UserError(
+            f"{shown(checkpoint)} is of another run, and curves would be of this one: analyze {shown(other)}"
+        )
     out = args.out or args.run / "analysis"
     predictor = Predictor(checkpoint, device=args.device, score=args.score)
     everything = list(truths(predictor.loaded.cfg))
     names = list(everything[0].classes) if everything else []
     if not names:
         raise UserError(f"{shown(checkpoint)}: its config has no validation data with named classes")
+    check_trained(str(checkpoint), predictor.loaded.classes or None, "val_dataloader.dataset", names)
     matrix = np.zeros((len(names) + 1, len(names) + 1), np.int64)
     worst: list[tuple[float, int, object, object]] = []
     with bars() as progress:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from swinv2_dense.analysis.confusion import IGNORED, count
+from swinv2_dense.analysis.confusion import IGNORED, Objects, count
 from swinv2_dense.inference.results import Classification, Detections, SegmentationMap
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
@@ -55,3 +55,22 @@ def test_images_are_the_worse_the_surer_of_something_else() -> None:
     assert wrong.matrix[1, 0] == right.matrix[1, 1] == 1
     assert wrong.errors == pytest.approx(0.9)
     assert right.errors == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "entries"),
+    [
+        ([((22, 22, 30, 30), 1), ((30, 30, 38, 38), 1)], {}),  # as many as there may be
+        ([((22, 22, 30, 30), 0)], {(2, 0): 1}),  # of another class
+        ([((36, 20, 46, 40), 1)], {(2, 1): 1}),  # less than half of it in the crowd
+        ([(A, 0), ((22, 22, 30, 30), 1)], {(0, 0): 1}),
+    ],
+)
+def test_in_crowds_nothing_is_counted(predicted: Any, entries: dict[tuple[int, int], int]) -> None:
+    single = boxes((A, 0)) if entries.get((0, 0)) else boxes()
+    crowd = np.array([B], np.float32)
+    truth = Objects(IMAGE, boxes=single.boxes, labels=single.labels, crowds=crowd, crowd_labels=np.array([1]))
+    expected = np.zeros((3, 3), np.int64)
+    for place, number in entries.items():
+        expected[place] = number
+    assert np.array_equal(count(truth, boxes(*predicted), 2).matrix, expected)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from swinv2_dense.analysis.report import (
     class_table,
@@ -43,6 +44,23 @@ def test_drawings(tmp_path: Path) -> None:
     (path,) = write_worst([(0.8, truth, predicted)], tmp_path)
     assert path.name == "01_photo.jpg"
     assert cv2.imread(str(path)).shape == (50, 148, 3)
+
+
+def test_the_worst_of_an_earlier_analysis_do_not_stay(tmp_path: Path) -> None:
+    truth = Classification(np.zeros((0, 0, 3), np.uint8), "x/a.jpg", labels=np.array([0]), scores=np.ones(1))
+    predicted = Classification.of(np.array([0.2, 0.8]), image=np.full((50, 70, 3), 99, np.uint8))
+    assert len(write_worst([(0.8, truth, predicted)] * 3, tmp_path)) == 3
+    (tmp_path / "mine.jpg").write_text("not ours")
+    write_worst([(0.8, truth, predicted)], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["01_a.jpg", "mine.jpg"]
+
+
+@pytest.mark.parametrize("rest", ['{"loss": 2.0, "st', "{}", "[1]", "", "\0\0"])
+def test_lines_of_a_killed_run(tmp_path: Path, rest: str) -> None:
+    log(tmp_path, "1", [{"loss": 3.0, "step": 10}])
+    with (tmp_path / "1" / "vis_data" / "scalars.json").open("a") as file:
+        file.write(rest)
+    assert read_scalars(tmp_path) == [{"loss": 3.0, "step": 10}]
 
 
 def log(run: Path, start: str, rows: list[dict[str, float]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from tests.tiny import mistake, tool
 
 
-def test_from_a_run_to_its_worst_images(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_a_run_to_its_worst_images(
+    config: Path, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     tool("train").main([str(config), "--work-dir", str(run)])
     tool("analyze").main([str(run), "--score", "0", "--worst", "1"])
@@ -23,6 +26,16 @@ def test_from_a_run_to_its_worst_images(config: Path, tmp_path: Path, capsys: py
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == ["circle", "triangle", "square", "star"]
     assert sum(int(row["true"]) for row in rows) > 0
+
+    other = tmp_path / "other"
+    other.mkdir()
+    line = mistake("analyze", [str(other), "--checkpoint", str(run / "epoch_1.pth")], capsys)
+    assert f"is of another run, and curves would be of this one: analyze {run}" in line
+    annotations = coco / "annotations" / "instances_val2017.json"
+    content = json.loads(annotations.read_text())
+    content["categories"].reverse()  # labels follow the file, names the config
+    annotations.write_text(json.dumps(content))
+    assert "has its categories in another order" in mistake("analyze", [str(run)], capsys)
 
 
 def test_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

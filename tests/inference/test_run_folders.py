@@ -12,7 +12,7 @@ import pytest
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.inference.predictor import Predictor
-from swinv2_dense.inference.run_folders import checkpoint_of, find_checkpoint
+from swinv2_dense.inference.run_folders import checkpoint_of, find_checkpoint, run_of
 from tests.inference.conftest import Run
 
 
@@ -27,6 +27,9 @@ def test_the_best_one_else_the_latest(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no checkpoint: give the work dir"):
+        checkpoint_of(tmp_path)
+    (tmp_path / "model.safetensors").touch()
     for source in (tmp_path, tmp_path / "a.pth", "timm:swinv2_tiny_window8_256"):
         assert checkpoint_of(source) == str(source)  # a folder may be a publisher's
     with pytest.raises(UserError, match="holds no checkpoint"):
@@ -35,6 +38,12 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         (tmp_path / name).write_text("gone.pth")
         with pytest.raises(UserError, match="holds no checkpoint"):
             checkpoint_of(tmp_path)
+
+
+def test_the_run_of_a_checkpoint(tmp_path: Path) -> None:
+    assert run_of(tmp_path / "epoch_1.pth") is None
+    (tmp_path / "run.json").touch()
+    assert run_of(tmp_path / "epoch_1.pth") == tmp_path
 
 
 def test_a_predictor_takes_it(run_of: Callable[[str], Run], image: np.ndarray, tmp_path: Path) -> None:
