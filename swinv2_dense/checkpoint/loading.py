@@ -28,6 +28,7 @@ from swinv2_dense.layers.position_bias import bicubic
 __all__ = ["adapt_state_dict", "load_pretrained"]
 
 _BUFFER = "layers.{}.pretrained_window_size"
+_PATCH = "patch_embed.proj.weight"
 _MASK_TOKEN = "mask_token"
 # By what two architectures differ: how many blocks there are, and their kind of position bias.
 _DISTINCT = re.compile(r"attn\.(logit_scale|cpb_mlp\.\S+)$")
@@ -118,10 +119,12 @@ def adapt_state_dict(
     content = {clean(key[len(prefix) :]): state_dict[key] for key in keys}
     ours = cast(Backbone, backbone)
     expected, places = _parameters(ours), _places(backbone)
+    # images' and clips'; shards of a backbone have other axes yet
+    of_other_axes = {getattr(tensors.get(_PATCH), "ndim", None) for tensors in (content, expected)} == {4, 5}
     saved = [
         saved_window(content[name], name, len(ours.window_size[0]))
         for name in map(_BUFFER.format, range(len(ours.window_size)))
-        if name in content
+        if name in content and not of_other_axes
     ]
     if saved or all(name in expected for name in content):
         whole = len(saved) == len(ours.window_size)
@@ -215,11 +218,21 @@ def _resize_tables(expected: Mapping[str, Tensor], content: Mapping[str, Any]) -
 
 def _misfit(name: str, theirs: Tensor | None, ours: Tensor | None, detail: str = "") -> UserError:
     shapes = ["nothing" if tensor is None else str(tuple(tensor.shape)) for tensor in (theirs, ours)]
-    key = "position_bias" if ".cpb_mlp." in name and (theirs is None or ours is None) else "arch"
-    return UserError(
-        f"{name}: the checkpoint has {shapes[0]}, the model {shapes[1]}; "
-        f"set the backbone's {key} to the checkpoint's, or take another checkpoint{detail}"
-    )
+    key = _key_of(name, theirs, ours)
+    way = f"set the backbone's {key} to the checkpoint's, or take another checkpoint{detail * (key == 'arch')}"
+    if name == _PATCH and theirs is not None and ours is not None and theirs.ndim > ours.ndim:
+        way = "weights of clips do not fit a model of images"
+    return UserError(f"{name}: the checkpoint has {shapes[0]}, the model {shapes[1]}; {way}")
+
+
+def _key_of(name: str, theirs: Tensor | None, ours: Tensor | None) -> str:
+    """The backbone's argument by which a parameter differs."""
+    if theirs is None or ours is None:
+        return "position_bias" if ".cpb_mlp." in name else "qkv_bias" if name.endswith(("q_bias", "v_bias")) else "arch"
+    differ = [axis for axis, sizes in enumerate(zip(theirs.shape, ours.shape, strict=False)) if len(set(sizes)) == 2]
+    if name == _PATCH and 0 not in differ:
+        return "in_channels" if differ == [1] else "patch_size"
+    return "mlp_ratio" if ".mlp.fc" in name and len(differ) == 1 else "arch"
 
 
 def _fit(
@@ -228,12 +241,12 @@ def _fit(
     """The weights as a complete state dict of the backbone, which is not touched, and the report on them."""
     tensors = from_authors(weights, "ours")
     parameters = _parameters(backbone)
-    patch = parameters["patch_embed.proj.weight"]
-    inflates = patch.ndim == 1 + tensors["patch_embed.proj.weight"].ndim
+    patch = parameters[_PATCH]
+    inflates = patch.ndim == 1 + tensors[_PATCH].ndim
     if inflates:  # an image model's weights for a video model
         tensors = inflate(tensors, frames=patch.shape[2])
         argument = argument and tuple(window[1:] for window in argument)
-    channels = tensors["patch_embed.proj.weight"].shape[1], patch.shape[1]
+    channels = tensors[_PATCH].shape[1], patch.shape[1]
     # a backbone of ours was built with its channels on purpose; a classifier has three because ImageNet has
     if channels[0] == 3 != channels[1] and weights.publisher != "ours":
         tensors = adapt_channels(tensors, channels[1])
@@ -304,7 +317,7 @@ def _pretrained_windows(
     """The pre-training window of every stage and where it was found; a warning where ``argument`` says otherwise."""
     geometry = find_geometry(weights, checkpoint.name, checkpoint.config, argument, checkpoint.training)
     if geometry is None:
-        axes = weights.tensors["patch_embed.proj.weight"].ndim - 2
+        axes = weights.tensors[_PATCH].ndim - 2
         if all(n == 1 for window in backbone.window_size for n in window[-axes:]):
             return tuple(window[-axes:] for window in backbone.window_size), "nothing; windows of one token need none"
         raise UserError(

@@ -58,7 +58,14 @@ def read(source: Source, *, trust: bool = False) -> Checkpoint:
         UserError: nothing there, truncated, not a checkpoint, claims more than it holds, or a pickle with code in it.
     """
     if isinstance(source, Mapping):
-        return Checkpoint(unwrap(source, "the state dict")[0])
+        state_dict, _ = unwrap(source, "the state dict")
+        check_tensors(state_dict, "the state dict")
+        return Checkpoint(state_dict)
+    if not isinstance(source, (str, os.PathLike)):
+        raise UserError(
+            f"cannot read weights from a {type(source).__name__}: give a path, an address, timm:NAME, hf:NAME, or a "
+            "state dict, as model.state_dict() returns it"
+        )
     text = os.fspath(source)
     if text.startswith("timm:"):
         return _read_timm(text, trust)

@@ -114,7 +114,7 @@ def clamped(window: Window, image: Window, patch: Window, stages: int) -> tuple[
     )
 
 
-def windows_per_stage(value: Any, stages: int, rank: int, key: str) -> tuple[Window, ...]:
+def windows_per_stage(value: Any, stages: int, rank: int, key: str, unit: str = "tokens") -> tuple[Window, ...]:
     """An int, a window of ``rank`` ints, or one of these per stage -> a window for every stage."""
     per_stage = [value] * stages
     if isinstance(value, Sequence) and not (len(value) == rank and all(isinstance(v, int) for v in value)):
@@ -123,9 +123,9 @@ def windows_per_stage(value: Any, stages: int, rank: int, key: str) -> tuple[Win
     if len(windows) != stages or any(
         len(w) != rank or any(type(n) is not int or not 1 <= n <= _INT32 for n in w) for w in windows
     ):
-        raise UserError(
-            f"{key}={value!r}: give a number of tokens, {rank} of them (one an axis) or {stages} of these (one a stage)"
-        )
+        more = f", {rank} of them (one an axis) or {stages} of these (one a stage)"
+        more = f" or {rank} of them (one an axis)" if stages == 1 else more
+        raise UserError(f"{key}={value!r}: give a number of {unit}{more}")
     return tuple(windows)
 
 

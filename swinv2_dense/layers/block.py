@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from swinv2_dense.cpu import kernels_for
+from swinv2_dense.layers.dispatch import inside_a_mode, is_transformed, version
 from swinv2_dense.layers.linear import apply_linear
 from swinv2_dense.layers.patch import PatchMerging
 from swinv2_dense.layers.window_attention import WindowAttention
@@ -79,6 +80,7 @@ class SwinStage(nn.Module):
     """
 
     pretrained_window_size: Tensor
+    _read: tuple[int, int] | None = None  # the state of the buffer that was last read
 
     def __init__(
         self,
@@ -128,11 +130,42 @@ class SwinStage(nn.Module):
 
     def set_pretrained_window(self, window: tuple[int, ...]) -> None:
         self.pretrained_window_size.copy_(torch.tensor(window))
+        self._use(window)
+
+    def _use(self, window: tuple[int, ...]) -> None:
         for block in self.blocks:
             cast(SwinBlock, block).attn.cpb_mlp.pretrained_window = window
 
+    def _follow_buffer(self) -> None:
+        """Use the window that the buffer holds, which others write as they write all buffers: DDP with the first
+        process's, averages of models with a model's. Where reading waits for the device, it is read when changed."""
+        saved = self.pretrained_window_size
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or inside_a_mode():
+            return
+        if type(saved) is not Tensor or saved.is_meta or is_transformed(saved):
+            return
+        read = (saved.data_ptr(), version(saved))
+        if saved.device.type == "cpu" or read != self._read:
+            window = tuple(saved.tolist())
+            if window != self.pretrained_window:
+                self._use(window)
+        self._read = read
+
+    def train(self, mode: bool = True) -> SwinStage:
+        self._read = None
+        self._follow_buffer()
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> SwinStage:
+        was_meta = self.pretrained_window_size.is_meta
+        super()._apply(fn, recurse)
+        if was_meta and not self.pretrained_window_size.is_meta:  # new memory, which holds anything
+            self.set_pretrained_window(self.pretrained_window)
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
         """B x *size x C -> the same, before patch merging."""
+        self._follow_buffer()
         for block in self.blocks:
             with_cp = self.with_cp and torch.is_grad_enabled()
             x = checkpoint(block, x, use_reentrant=False) if with_cp else block(x)

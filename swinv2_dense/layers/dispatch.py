@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.modules.module import _has_any_global_hook
 
-__all__ = ["call_with", "inside_a_mode", "is_transformed", "is_untouched"]
+__all__ = ["call_with", "inside_a_mode", "is_transformed", "is_untouched", "version", "wants_gradients"]
 
 
 def is_untouched(module: nn.Module, kind: type[nn.Module]) -> bool:
@@ -43,6 +43,17 @@ def has_memory(x: Tensor) -> bool:
     except RuntimeError:  # the public way to see the wrappers of torch.func, whose type is Tensor
         return False
     return True
+
+
+def version(x: Tensor) -> int:
+    """A number that grows whenever a tensor is written to, but by way of its ``data``."""
+    return 0 if x.is_inference() else x._version
+
+
+def wants_gradients() -> bool:
+    """Whether to compute so that gradients take less time or memory. ``torch.jit.trace`` compares what it records with
+    a run without gradients, and saves torch's own operators alone."""
+    return torch.is_grad_enabled() and not torch.jit.is_tracing()
 
 
 def inside_a_mode() -> bool:

@@ -11,13 +11,13 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swinv2_dense.layers.dispatch import call_with, inside_a_mode, is_transformed, is_untouched
+from swinv2_dense.layers.dispatch import call_with, inside_a_mode, is_transformed, is_untouched, version
 
 __all__ = [
     "LogCPB",
@@ -118,7 +118,7 @@ class LogCPB(nn.Sequential):
         parameters = list(self.parameters())  # walked once: every block asks in every forward pass
         if not self._may_keep(parameters):
             return self(window)
-        key = (self.pretrained_window, *((p.data_ptr(), p.device, p.dtype, _version(p)) for p in parameters))
+        key = (self.pretrained_window, *((p.data_ptr(), p.device, p.dtype, version(p)) for p in parameters))
         cached = self._cached
         if cached is None or cached.key != key or not cached.unchanged(parameters):
             on_cpu = all(p.device.type == "cpu" for p in parameters)
@@ -142,6 +142,9 @@ class LogCPB(nn.Sequential):
             and not is_transformed(*parameters)
             and not inside_a_mode()
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_cached": None}  # a saved or copied network computes its own
 
     def train(self, mode: bool = True) -> LogCPB:
         self._cached = None
@@ -177,7 +180,3 @@ def _wide(layer: nn.Module, x: Tensor) -> Tensor:
         weight, bias = cast(Tensor, layer.weight), cast("Tensor | None", layer.bias)
         return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
     return call_with(layer, {name: p.to(x.dtype) for name, p in layer.named_parameters()}, x)
-
-
-def _version(p: Tensor) -> int:
-    return 0 if p.is_inference() else p._version

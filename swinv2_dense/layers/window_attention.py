@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swinv2_dense.cpu import kernels_for
-from swinv2_dense.layers.dispatch import is_transformed
+from swinv2_dense.layers.dispatch import is_transformed, wants_gradients
 from swinv2_dense.layers.linear import apply_linear
 from swinv2_dense.layers.log_cpb import at_least_float32, expand_bias
 from swinv2_dense.layers.patch import pad_to_multiple
@@ -84,7 +84,7 @@ def _by_group(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid, atten
     ):
         out_nHND = attend(q_nHND, k_nHND, v_nHND, expand_bias(table, group.shape))
         parts.append(out_nHND.transpose(1, 2).reshape(-1, out_nHND.shape[1] * out_nHND.shape[3]))
-    return merge(parts[0] if len(parts) == 1 else torch.cat(parts), grid, len(qkv))
+    return merge(parts[0] if len(parts) == 1 else torch.cat(parts), grid, qkv.shape[0])
 
 
 def _groups(n: int, heads: int, room: int) -> Iterator[tuple[slice, list[slice]]]:
@@ -102,10 +102,10 @@ def cosine_attention_fused(qkv: Tensor, scale: Tensor, table: Tensor, grid: Wind
 
     def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         bias = bias.to(q.dtype)[None]
-        bias_wants_grad = torch.is_grad_enabled() and table.requires_grad
-        room = FUSED_ENTRIES // bias[0, 0].numel() if bias_wants_grad else len(q) * q.shape[1]
+        if not (wants_gradients() and table.requires_grad):
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
         by_heads = []
-        for h, windows in _groups(len(q), q.shape[1], room):
+        for h, windows in _groups(len(q), q.shape[1], FUSED_ENTRIES // bias[0, 0].numel()):
             of_windows = [
                 F.scaled_dot_product_attention(q[w, h], k[w, h], v[w, h], attn_mask=bias[:, h], scale=1.0)
                 for w in windows

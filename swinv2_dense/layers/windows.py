@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from swinv2_dense.layers.dispatch import wants_gradients
+
 __all__ = ["WindowBlock", "WindowGrid", "WindowGroup", "merge", "partition", "window_grid", "windows_of"]
 
 
@@ -148,7 +150,7 @@ def _pairs(x: Tensor, tokens: Tensor, grid: WindowGrid) -> Iterator[tuple[Tensor
 
 
 def _gather(x: Tensor, grid: WindowGrid) -> Tensor:
-    tokens = x.new_empty(x.shape[:-1].numel(), x.shape[-1])
+    tokens = x.new_empty(x.shape[0] * math.prod(grid.size), x.shape[-1])
     for box, rows in _pairs(x, tokens, grid):
         rows.copy_(box)
     return tokens
@@ -213,14 +215,14 @@ def partition(x: Tensor, grid: WindowGrid) -> Tensor:
     x = x.contiguous()
     if grid.is_one_window:
         return x.view(-1, x.shape[-1])
-    return _Partition.apply(x, grid) if torch.is_grad_enabled() else _gather(x, grid)
+    return _Partition.apply(x, grid) if wants_gradients() else _gather(x, grid)
 
 
 def merge(tokens: Tensor, grid: WindowGrid, batch: int) -> Tensor:
     """T x C -> B x *size x C, the inverse of :func:`partition`."""
     if grid.is_one_window:
         return tokens.reshape(batch, *grid.size, -1)
-    return _Merge.apply(tokens, grid, batch) if torch.is_grad_enabled() else _scatter(tokens.contiguous(), grid, batch)
+    return _Merge.apply(tokens, grid, batch) if wants_gradients() else _scatter(tokens.contiguous(), grid, batch)
 
 
 def windows_of(tokens: Tensor, groups: Sequence[WindowGroup]) -> Iterator[Tensor]:

@@ -42,7 +42,7 @@ class SwinTransformerV2(BaseModule):
             loaded weights say, or the window itself when training from scratch.
         qkv_bias: learn a bias of queries and values (keys have none).
         drop_path_rate: stochastic depth of the last block; the first has 0.
-        out_indices: stages to return, as a tuple; an int returns that stage's tensor itself.
+        out_indices: stages to return, as a tuple in ascending order; an int returns that stage's tensor itself.
         frozen_stages: 0 freezes the patch embedding, n also the first n stages and their norms, -1 nothing.
         with_cp: activation checkpointing per block (section 3.5).
         pad_attention: 'mask': windows at the border are smaller and tokens attend to tokens alone. 'zeros': maps are
@@ -81,31 +81,30 @@ class SwinTransformerV2(BaseModule):
         super().__init__(init_cfg=init_cfg)
         if type(in_channels) is not int or in_channels < 1:
             raise UserError(f"in_channels={in_channels!r} must be a whole number from 1 on")
-        if type(mlp_ratio) not in (int, float) or not 0 < mlp_ratio < float("inf"):
-            raise UserError(f"mlp_ratio={mlp_ratio!r} must be a number above 0")
+        for key, flag in (("qkv_bias", qkv_bias), ("with_cp", with_cp)):
+            if type(flag) is not bool:
+                raise UserError(f"{key}={flag!r} must be True or False")
         rates = {"drop_rate": drop_rate, "attn_drop_rate": attn_drop_rate, "drop_path_rate": drop_path_rate}
         for key, rate in rates.items():
             if type(rate) not in (int, float) or not 0 <= rate < 1:
                 raise UserError(f"{key}={rate!r} must be a number from 0 on and below 1")
         spec, rank = arch_of(arch), len(self.axes)
         stages = len(spec.depths)
+        if type(mlp_ratio) not in (int, float) or not 1 <= spec.embed_dims * mlp_ratio < float("inf"):
+            raise UserError(f"mlp_ratio={mlp_ratio!r} must be a number above 0 that leaves hidden channels")
         self.arch, self.embed_dims, self.depths, self.num_heads = arch, spec.embed_dims, spec.depths, spec.num_heads
         self.num_layers = stages
         self.num_features = [spec.embed_dims * 2**i for i in range(stages)]
         self.in_channels, self.frozen_stages = in_channels, frozen_stages
-        if not isinstance(out_indices, (int, Sequence)):
-            raise UserError(f"out_indices={out_indices!r} must be a stage or a list of stages")
         self.returns_tensor = isinstance(out_indices, int)
-        self.out_indices = (out_indices,) if isinstance(out_indices, int) else tuple(out_indices)
-        if not self.out_indices or any(i not in range(stages) for i in self.out_indices):
-            raise UserError(f"out_indices={out_indices!r} must name stages 0 to {stages - 1}")
-        if frozen_stages not in range(-1, stages + 1):
-            raise UserError(f"frozen_stages={frozen_stages} must lie between -1 (nothing) and {stages} (everything)")
+        self.out_indices = _stages_of(out_indices, stages)
+        if type(frozen_stages) is not int or not -1 <= frozen_stages <= stages:
+            raise UserError(f"frozen_stages={frozen_stages!r} must be from -1 (nothing) to {stages} (everything)")
         if pad_attention not in ("mask", "zeros"):
             raise UserError(f"pad_attention={pad_attention!r} must be 'mask' or 'zeros'")
-        if position_bias not in POSITION_BIASES:
+        if position_bias not in tuple(POSITION_BIASES):
             raise UserError(f"position_bias={position_bias!r} must be one of {', '.join(map(repr, POSITION_BIASES))}")
-        self.patch_size = windows_per_stage(patch_size, 1, rank, "patch_size")[0]
+        self.patch_size = windows_per_stage(patch_size, 1, rank, "patch_size", "pixels")[0]
         self.window_size = windows_per_stage(window_size, stages, rank, "window_size")
         self.pretrained_window_given = (
             None
@@ -223,6 +222,18 @@ class SwinTransformerV2(BaseModule):
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return features[0] if self.returns_tensor else tuple(features)
+
+
+def _stages_of(out_indices: int | Sequence[int], stages: int) -> tuple[int, ...]:
+    """The stages that an argument names. Their order is that of the maps which come out, so it cannot be another."""
+    found = tuple(out_indices) if isinstance(out_indices, Sequence) else (out_indices,)
+    whole = all(type(i) is int and 0 <= i < stages for i in found)
+    if not found or not whole or list(found) != sorted(set(found)):
+        raise UserError(
+            f"out_indices={out_indices!r} must be a stage, or a list of stages, from 0 to {stages - 1}, ascending and "
+            "each once"
+        )
+    return found
 
 
 def input_channels(model: nn.Module) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from swinv2_dense.checkpoint import load_pretrained
 from swinv2_dense.checkpoint.publishers import HEADS, clean
 from swinv2_dense.errors import UserError
-from swinv2_dense.models import SwinTransformerV2
+from swinv2_dense.models import SwinTransformerV2, VideoSwinTransformerV2
 from tests.checkpoint.makers import (
     CLASSES,
     MAKERS,
@@ -557,6 +557,50 @@ def test_weights_of_rgb_images_are_adapted_to_other_channels_as_timm_does(channe
     expected = adapt_input_conv(channels, content["patch_embed.proj.weight"])
     torch.testing.assert_close(model.patch_embed.proj.weight, expected)
     assert f"from 3 channels to {channels}" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        (dict(in_channels=4), "in_channels"),
+        (dict(patch_size=2), "patch_size"),
+        (dict(mlp_ratio=2.0), "mlp_ratio"),
+        (dict(qkv_bias=False), "qkv_bias"),
+        (dict(position_bias="table"), "position_bias"),
+    ],
+)
+def test_the_refusal_names_the_argument_that_differs(options: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError, match=f"set the backbone's {key} to the checkpoint's, or take another checkpoint$"):
+        load_pretrained(ours(**options), ours().state_dict())
+
+
+def test_image_weights_of_ours_come_into_a_video_model_by_load_state_dict_too() -> None:
+    image, video = ours(window=4, pretrained_window_size=3), VideoSwinTransformerV2(ARCH, window_size=(2, 4, 4))
+    by_hand = VideoSwinTransformerV2(ARCH, window_size=(2, 4, 4))
+    load_pretrained(by_hand, image.state_dict())
+    video.load_state_dict(image.state_dict())
+    assert video.pretrained_window_size == ((2, 3, 3),) * 4
+    assert all(torch.equal(value, by_hand.state_dict()[name]) for name, value in video.state_dict().items())
+    for load in (image.load_state_dict, lambda state_dict: load_pretrained(image, state_dict)):
+        with pytest.raises(UserError, match="weights of clips do not fit a model of images"):
+            load(video.state_dict())
+
+
+@pytest.mark.parametrize("source", [None, 5, b"weights.pth", nn.Linear(2, 2), ["a.pth"]])
+def test_what_no_weights_can_be_read_from(source: Any) -> None:
+    with pytest.raises(UserError, match=f"cannot read weights from a {type(source).__name__}: give a path"):
+        load_pretrained(ours(), source)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(lambda t: t.to("meta"), "a shape but no numbers"), (lambda t: t.to_sparse(), "not a dense tensor")],
+)
+def test_the_tensors_of_a_dict_are_looked_at_as_those_of_a_file(change: Callable[[Tensor], Tensor], said: str) -> None:
+    content = microsoft().state_dict
+    content["layers.1.downsample.reduction.weight"] = change(content["layers.1.downsample.reduction.weight"])
+    with pytest.raises(UserError, match=rf"layers\.1\.downsample\.reduction\.weight.* {said}"):
+        load_pretrained(ours(), content)
 
 
 def test_the_refusal_of_an_unknown_window_gives_the_option(tmp_path: Path) -> None:

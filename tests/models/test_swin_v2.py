@@ -4,11 +4,14 @@ compilers; parity in float32 to a relative error of 1e-4."""
 from __future__ import annotations
 
 import copy
+import io
 import math
+import pickle
 import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -197,6 +200,73 @@ def test_saved_weights_bring_their_pretraining_window() -> None:
     assert torch.equal(again.layers[0].blocks[0].attn.cpb_mlp((4, 4)), model.layers[0].blocks[0].attn.cpb_mlp((4, 4)))
 
 
+WRITERS: dict[str, Callable[[nn.Module, nn.Module], object]] = {
+    "values of the state dict": lambda model, other: [
+        ours.copy_(theirs) for ours, theirs in zip(model.state_dict().values(), other.state_dict().values())
+    ],
+    "data of buffers, as mmengine's averages": lambda model, other: [
+        ours.data.copy_(theirs.data)
+        for ours, theirs in zip(
+            (*model.parameters(), *model.buffers()), (*other.parameters(), *other.buffers()), strict=True
+        )
+    ],
+    "load_state_dict of the stages": lambda model, other: model.layers.load_state_dict(other.layers.state_dict()),
+    "load_state_dict of each stage": lambda model, other: [
+        ours.load_state_dict(theirs.state_dict()) for ours, theirs in zip(model.layers, other.layers)
+    ],
+}
+
+
+@pytest.mark.parametrize("how", WRITERS)
+@torch.no_grad()
+def test_the_pretraining_window_is_the_buffers_whoever_writes_it(how: str) -> None:
+    """DDP, for one, sends all buffers of the first process, which may be the only one that has loaded weights."""
+    model, other = small(), copy.deepcopy(small())
+    other.load_state_dict(model.state_dict())
+    other.set_pretrained_window_size(((7, 5),) * 4)
+    x = torch.randn(1, 3, 64, 64)
+    assert relative_error(model(x), list(other(x))) > 1e-3
+    WRITERS[how](model, other)
+    assert relative_error(model(x), list(other(x))) < 1e-6
+    assert model.pretrained_window_size == ((7, 5),) * 4
+
+
+@torch.no_grad()
+def test_the_pretraining_window_of_a_call_with_other_buffers_and_from_the_meta_device() -> None:
+    model, other, x = small(), small(), torch.randn(1, 3, 64, 64)
+    other.set_pretrained_window_size(((7, 5),) * 4)
+    before, wanted = model(x), other(x)
+    assert relative_error(torch.func.functional_call(model, dict(other.state_dict()), (x,)), list(wanted)) < 1e-6
+    assert relative_error(model(x), list(before)) < 1e-6
+    fresh = copy.deepcopy(other).to("meta").to_empty(device="cpu")
+    assert {tuple(window.tolist()) for name, window in fresh.named_buffers()} == {(7, 5)}
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_trace_is_saved_and_takes_other_batches(gradients: bool) -> None:
+    model, x = small(), torch.randn(2, 3, 50, 72)
+    file = io.BytesIO()
+    with torch.set_grad_enabled(gradients):
+        torch.jit.save(torch.jit.trace(model, x), file)
+    file.seek(0)
+    traced = torch.jit.load(file)
+    for batch in (x, x[:1], torch.randn(3, 3, 50, 72)):
+        assert relative_error(traced(batch), list(model(batch))) < 1e-5
+    with pytest.raises(RuntimeError):
+        traced(torch.randn(2, 3, 64, 64))
+
+
+@torch.no_grad()
+def test_a_pickled_model_has_no_cached_biases() -> None:
+    model, x = small(), torch.randn(1, 3, 64, 64)
+    unused = len(pickle.dumps(model))
+    before = model(x)
+    content = pickle.dumps(model)
+    assert len(content) < unused + 1000
+    assert relative_error(pickle.loads(content)(x), list(before)) == 0
+
+
 def test_checkpointed_activations_give_the_same_gradients() -> None:
     plain = small().train()
     checkpointed = small(with_cp=True).train()
@@ -287,7 +357,19 @@ def test_compiled_model_gives_the_same_features() -> None:
         (dict(window_size=0), "window_size=0: give"),
         (dict(window_size=[8, 8, 8]), "window_size=[8, 8, 8]: give a number of tokens"),
         (dict(window_size=[8, 8, 8, "8"]), "window_size="),
-        (dict(out_indices=(4,)), "out_indices"),
+        (dict(out_indices=(4,)), "out_indices=(4,) must be a stage"),
+        (dict(out_indices=-1), "out_indices=-1 must be"),
+        (dict(out_indices=(3, 0)), "out_indices=(3, 0) must be a stage, or a list of stages, from 0 to 3, ascending"),
+        (dict(out_indices=(1, 1)), "out_indices=(1, 1) must be"),
+        (dict(out_indices=True), "out_indices=True must be"),
+        (dict(out_indices=(0.0, 1.0)), "out_indices=(0.0, 1.0) must be"),
+        (dict(frozen_stages=True), "frozen_stages=True"),
+        (dict(frozen_stages=1.0), "frozen_stages=1.0"),
+        (dict(mlp_ratio=0.001), "mlp_ratio=0.001 must be"),
+        (dict(qkv_bias="no"), "qkv_bias='no' must be True or False"),
+        (dict(position_bias=["table"]), "position_bias=['table'] must be one of"),
+        (dict(patch_size=0), "patch_size=0: give a number of pixels or 2 of them (one an axis)"),
+        (dict(window_size=torch.tensor(8)), "window_size=tensor(8): give a number of tokens, 2 of them"),
         (dict(frozen_stages=5), "frozen_stages=5"),
         (dict(pad_attention="reflect"), "pad_attention='reflect'"),
     ],
