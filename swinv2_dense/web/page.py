@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from swinv2_dense.errors import UserError
 from swinv2_dense.web.service import HEADERS, Service, window_of
@@ -50,12 +52,12 @@ def build(service: Service, name: str) -> gr.Blocks:
                 rows = gr.Dataframe(headers=HEADERS[service.task], interactive=False, max_height=400, label="table")
                 files = gr.File(file_count="multiple", label="files", interactive=False)
 
-        def predict(path: str | None, score: float, window: str) -> tuple[Any, ...]:
+        def predict(path: str | None, score: float, window: str | None) -> tuple[Any, ...]:
             """Predict on an image or a clip: the drawing, what was found in words and as a table, and the files."""
             if path is None:
                 return None, "", None, None
             try:
-                answer = service.answer(path, score, window_of(window))
+                answer = service.answer(path, score, window_of(window or ""))
             except Exception as error:  # the page reports it, and the server goes on
                 raise gr.Error(_line(error), duration=_SHOWN, print_exception=False) from error
             return str(answer.drawing), answer.summary, answer.rows, [str(file) for file in answer.files]
@@ -74,12 +76,29 @@ def build(service: Service, name: str) -> gr.Blocks:
 
 def _source(task: str) -> Any:
     if task == "video":
-        return gr.Video(label="clip", sources=["upload"])
-    source = gr.Image(label="image", type="filepath", buttons=["fullscreen"])
-    # Gradio's own would decode the image with Pillow, and word its errors; the predictor reads the file itself, as
-    # `swinv2 predict` does, turned as its EXIF entry asks for.
-    source.preprocess = lambda payload: payload.path if payload else None
+        source = gr.Video(label="clip", sources=["upload"])
+    else:
+        source = gr.Image(label="image", type="filepath", buttons=["fullscreen"])
+        # Gradio's own would decode the image with Pillow, and word its errors; the predictor reads the file itself, as
+        # `swinv2 predict` does, turned as its EXIF entry asks for.
+        source.preprocess = lambda payload: payload.path if payload else None
+    _take_uploads_alone(source)
     return source
+
+
+def _take_uploads_alone(source: Any) -> None:
+    """Refuse whatever else a request may name: other files of this machine, which the answer would show, and addresses,
+    which would be fetched. Gradio refuses the files itself, but not on a page that is mounted, as ours is."""
+    take = source.async_move_resource_to_block_cache
+
+    async def taken(path: str | Path | None) -> str | None:
+        uploads = Path(get_upload_folder()).resolve()
+        if path is not None and uploads not in Path(path).resolve().parents:
+            raise gr.Error("this is no file that was uploaded to the page: upload it", print_exception=False)
+        kept: str | None = await take(path)
+        return kept
+
+    source.async_move_resource_to_block_cache = taken
 
 
 def _line(error: Exception) -> str:

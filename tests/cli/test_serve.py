@@ -203,6 +203,21 @@ def test_what_cannot_be_read_is_reported_and_the_next_one_is_answered(ask: Clien
     assert ask(folder / "a.png").rows
 
 
+def test_only_what_was_uploaded_is_read(server: Server, folder: Path) -> None:
+    """A request may name any path: an image of this machine's would be drawn for whoever asks; an address, fetched."""
+    uploads = server.folder / "uploads"
+    for path in (folder / "a.png", uploads / ".." / ".." / "a.png", "a.png", "http://192.0.2.1/a.png"):
+        content = {"data": [{"path": str(path), "meta": {"_type": "gradio.FileData"}}, 0.0, ""]}
+        headers = {"Content-Type": "application/json"}
+        call = f"{server.url}/gradio_api/call/predict"
+        request = urllib.request.Request(call, json.dumps(content).encode(), headers)
+        with urllib.request.urlopen(request) as answer:
+            event = json.load(answer)["event_id"]
+        with urllib.request.urlopen(f"{call}/{event}") as answer:
+            said = answer.read().decode()
+        assert "event: error" in said and "this is no file that was uploaded" in said
+
+
 def test_several_at_once(server: Server, run_of: RunOf, image: np.ndarray, tmp_path: Path) -> None:
     predictor = Predictor(run_of("detection").checkpoint, device="cpu", score=0.0)
     paths, found = [tmp_path / f"{number}.png" for number in range(5)], {}
