@@ -67,6 +67,8 @@ def read(source: Source, *, trust: bool = False) -> Checkpoint:
             "state dict, as model.state_dict() returns it"
         )
     text = os.fspath(source)
+    if not text:
+        raise UserError("a checkpoint's path is empty text: give a path, an address, timm:NAME or hf:NAME")
     if text.startswith("timm:"):
         return _read_timm(text, trust)
     if text.startswith("hf:"):

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swinv2_dense import extras
-from swinv2_dense.compat.quiet import quiet_libraries
 from swinv2_dense.config_files import find_config
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
 from swinv2_dense.inference.augmentation import augmentation
+from swinv2_dense.inference.turns import turn
 from swinv2_dense.model_index import models, released_weights
 
 if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
 
-__all__ = ["LoadedModel", "get_model", "is_exported", "list_models", "load_exported", "load_model", "turn"]
+__all__ = ["LoadedModel", "get_model", "is_exported", "list_models", "load_exported", "load_model"]
 
 # A config's default_scope -> its task.
 TASKS = {"mmdet": "detection", "mmseg": "segmentation", "mmaction": "video", "mmpretrain": "classification"}
-
-_ONE_AT_A_TIME = threading.RLock()
-
-
-@contextlib.contextmanager
-def turn() -> Iterator[None]:
-    """Hold the libraries, quiet, for one thread: they keep their default scope, loggers and warnings per process, so
-    that two models at once, even of two predictors, would take away each other's."""
-    with _ONE_AT_A_TIME, quiet_libraries():
-        yield
 
 
 @dataclass
@@ -58,12 +46,16 @@ class LoadedModel:
 
 def list_models(pattern: str = "") -> list[str]:
     """Names of our configs that have ``pattern`` in them, or match it where it has wildcards: ``*_swinv2_[tb]``."""
+    if not isinstance(pattern, str):
+        raise UserError(f"a pattern of names is text, such as 'htc', not {pattern!r}")
     return [model.name for model in models(pattern)]
 
 
 @turn()
 def get_model(
-    model: str | os.PathLike[str] | Config, pretrained: bool | str | os.PathLike[str] = False, device: str | None = None
+    model: str | os.PathLike[str] | Config,
+    pretrained: bool | str | os.PathLike[str] | Mapping[str, Any] | None = False,
+    device: str | None = None,
 ) -> nn.Module:
     """Build a model.
 
@@ -94,10 +86,10 @@ def get_model(
     built._dump_init_info = lambda *_: None  # it would report every parameter: hundreds of lines
     built.init_weights()
     del built._dump_init_info
-    if source:
+    if source is not None:
         from swinv2_dense.checkpoint import load_pretrained
 
-        load_pretrained(built, os.fspath(source))
+        load_pretrained(built, source)
     return _ready(built, cfg, device)
 
 
@@ -116,7 +108,7 @@ def load_model(
         checkpoint: a ``.pth`` that training saved, which holds its config, or the work dir, for its best one; weights
             alone with ``config``; or a model of :func:`get_model`.
         config: name or path of a config, or a config; in the place of the checkpoint's.
-        window: tokens, in the place of the config's window.
+        window: tokens, in the place of the config's window; a model has been built with its own.
         tta: by the config's ``tta_model`` and ``tta_pipeline``; an image and its mirror image where it has none.
 
     Raises:
@@ -125,7 +117,9 @@ def load_model(
     from torch import nn
 
     if isinstance(checkpoint, nn.Module):
-        return _of_model(checkpoint)
+        return _of_model(checkpoint, config, device, window, tta)
+    if not isinstance(checkpoint, (str, os.PathLike)) or not os.fspath(checkpoint):
+        raise UserError(f"a checkpoint is a path or a model of get_model, not {shown(repr(checkpoint), 80)}")
     from swinv2_dense.checkpoint import check_complete, load_pretrained, read_meta
     from swinv2_dense.inference.run_folders import checkpoint_of
 
@@ -137,10 +131,11 @@ def load_model(
         _check_stored(cfg, scope, source)
     if window is not None:
         cfg.model.backbone.window_size = tuple(window) if isinstance(window, Sequence) else window
-    built = _build(cfg, scope)
+    built: Any = _build(cfg, scope)
     report = load_pretrained(built, source)
     check_complete(built, report.loaded, source)
     classes, palette = _names(meta.get("dataset_meta"), cfg, scope)
+    built.dataset_meta = {"classes": classes, "palette": palette}  # as the libraries' own models have it
     pipeline = _pipeline(cfg)
     if tta:
         built, pipeline = _with_tta(built, cfg, scope)
@@ -198,14 +193,22 @@ def load_exported(
     return LoadedModel(model, cfg, scope, _task(cfg, scope), _pipeline(cfg), "cpu", classes, palette, model.problem)
 
 
-def _of_model(model: nn.Module) -> LoadedModel:
-    cfg: Config | None = getattr(model, "cfg", None)
+def _of_model(model: nn.Module, config: Any, device: str | None, window: Any, tta: bool) -> LoadedModel:
+    if window is not None:
+        raise UserError(f"window={window!r}: this model has been built with its own; give its checkpoint instead")
+    cfg: Config | None = getattr(model, "cfg", None) if config is None else _read_config(config)
     if cfg is None:
-        raise UserError("this model has no config: make it by get_model, or give a checkpoint")
-    scope = _import_library(cfg)
+        raise UserError("this model has no config: make it by get_model, give the config too, or give a checkpoint")
+    scope, kind = _import_library(cfg), str(cfg.model.get("type")).rpartition(".")[2]
+    if config is not None and kind != type(model).__name__:
+        raise UserError(f"the config is of a {kind}, and the model is a {type(model).__name__}: give the model's own")
     classes, palette = _names(getattr(model, "dataset_meta", None), cfg, scope)
-    device = str(next(model.parameters()).device)
-    return LoadedModel(model.eval(), cfg, scope, _task(cfg, scope), _pipeline(cfg), device, classes, palette)
+    pipeline = _pipeline(cfg)
+    if tta:
+        model, pipeline = _with_tta(model, cfg, scope)
+    model = (model if device is None else _on(device, model)).eval()
+    where = str(next(model.parameters()).device)
+    return LoadedModel(model, cfg, scope, _task(cfg, scope), pipeline, where, classes, palette)
 
 
 def _read_config(config: str | os.PathLike[str] | Config) -> Config:
@@ -215,6 +218,8 @@ def _read_config(config: str | os.PathLike[str] | Config) -> Config:
 
     if isinstance(config, Config):
         return config
+    if not isinstance(config, (str, os.PathLike)):
+        raise UserError(f"a config is a name, a path or an mmengine Config, not {shown(repr(config), 80)}")
     path = find_config(os.fspath(config))
     try:
         return read_config(path)
@@ -294,13 +299,16 @@ def _ready(model: nn.Module, cfg: Config, device: str | None) -> nn.Module:
     from mmengine.model import revert_sync_batchnorm
 
     model = revert_sync_batchnorm(model)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        model = model.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    model = _on(device or ("cuda" if torch.cuda.is_available() else "cpu"), model).eval()
     model.cfg = cfg
     return model
+
+
+def _on(device: str, model: nn.Module) -> nn.Module:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _pipeline(cfg: Config) -> list[Any]:

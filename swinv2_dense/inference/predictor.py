@@ -12,11 +12,12 @@ import numpy as np
 from swinv2_dense.checks.channels import input_channels
 from swinv2_dense.errors import UserError
 from swinv2_dense.inference.decoding import decoder_of
-from swinv2_dense.inference.model_loading import LoadedModel, is_exported, load_exported, load_model, turn
+from swinv2_dense.inference.model_loading import LoadedModel, is_exported, load_exported, load_model
 from swinv2_dense.inference.pipelines import composed, entry, same_shape
 from swinv2_dense.inference.results import Classification, Detections, Reconstruction, Result, SegmentationMap
 from swinv2_dense.inference.sources import Item, expand, is_video, items
-from swinv2_dense.inference.tiles import Tile, cut, merge_boxes, owners
+from swinv2_dense.inference.tiles import Tile, cut, is_number, merge_boxes, owners
+from swinv2_dense.inference.turns import evaluating, turn
 from swinv2_dense.suggestions import did_you_mean
 from swinv2_dense.visualization.image_names import displayed
 
@@ -37,13 +38,13 @@ class Predictor:
 
     Args:
         checkpoint: a ``.pth`` of a run, which needs nothing else; weights alone, with ``config``; a ``.onnx`` or
-            ``.pt2`` that ``swinv2 export`` wrote of a run; or a model of :func:`get_model`.
+            ``.pt2`` that ``swinv2 export`` wrote of a run; or a model of :func:`get_model`, which may be in training.
         config: name or path of a config, or a config, in the place of the checkpoint's own.
         device: such as ``cuda:0`` (default: a GPU where there is one).
         window: tokens, in the place of the config's window.
         tta: test-time augmentation, by the config's ``tta_model``; by mirror images where it has none.
         score: detections below it are left out.
-        classes: names; all others are left out.
+        classes: names, or one name; all others are left out.
         batch: images predicted together. Only images that the pipeline makes equally large are.
         tile: pixels; larger images are predicted in tiles of this side, and whole as well for detection.
         overlap: share of a tile's side that neighbours have in common.
@@ -68,10 +69,12 @@ class Predictor:
         overlap: float = 0.2,
         dtype: str = "float32",
     ) -> None:
-        if batch < 1:
-            raise UserError(f"batch {batch}: give a number of images from 1 on")
-        if not 0 <= score <= 1:
-            raise UserError(f"score {score:g}: give a number from 0 to 1")
+        if type(batch) is not int or batch < 1:
+            raise UserError(f"batch {batch!r}: give a whole number of images from 1 on")
+        if not is_number(score) or not 0 <= score <= 1:
+            raise UserError(f"score {score!r}: give a number from 0 to 1")
+        if type(tta) is not bool:
+            raise UserError(f"tta {tta!r}: give True or False")
         if dtype not in DTYPES:
             raise UserError(f"dtype {dtype!r}: one of {', '.join(DTYPES)}")
         if isinstance(checkpoint, (str, os.PathLike)) and is_exported(checkpoint):
@@ -182,6 +185,7 @@ class Predictor:
         model: Any = self.loaded.model
         with (
             turn(),
+            evaluating(model),
             torch.inference_mode(),
             fast_convolutions(model),
             self._in_dtype(model),
@@ -309,11 +313,14 @@ class Predictor:
     def _class_indices(self, names: Sequence[str] | None) -> list[int] | None:
         if names is None:
             return None
+        names = [names] if isinstance(names, str) else list(names)
+        if not names:
+            raise UserError("classes: give the name of one at least, or None for all")
         known = {name.lower(): index for index, name in enumerate(self.loaded.classes)}
         known |= {name: index for index, name in enumerate(self.loaded.classes)}  # Cat is another class than cat
         for name in names:
-            if name not in known and name.lower() not in known:
-                raise UserError(f"there is no class {name!r}: {did_you_mean(name.lower(), self.loaded.classes)}")
+            if name not in known and str(name).lower() not in known:
+                raise UserError(f"there is no class {name!r}: {did_you_mean(str(name).lower(), self.loaded.classes)}")
         return [known[name] if name in known else known[name.lower()] for name in names]
 
 

@@ -63,6 +63,8 @@ def expand(source: str) -> list[tuple[str, str]]:
     Raises:
         UserError: there is nothing.
     """
+    if not source:
+        raise UserError("a source is empty text: give an image, a folder, a pattern, a video, a camera's number or -")
     if source == "-" or _is_camera(source):
         return [(source, "stdin" if source == "-" else f"camera{source}")]
     path = Path(os.path.expanduser(source))  # Path's own fails on a file ~a.jpg
@@ -206,7 +208,7 @@ def to_image(source: Any, decoder: Decoder = COLOURS) -> np.ndarray:
         UserError: an array of another shape or type, or a PIL image of more than 8 bits.
     """
     if not decoder.colours and isinstance(source, np.ndarray):
-        return decoder.checked(source, "the array")
+        return decoder.checked(source.copy(), "the array")
     if _is_pil(source):
         from PIL import ImageOps
 
@@ -223,6 +225,6 @@ def to_image(source: Any, decoder: Decoder = COLOURS) -> np.ndarray:
     if image.ndim == 3 and image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or not image.size:
-        given = f"{image.dtype} {' x '.join(map(str, image.shape))}"
+        given = f"{image.dtype} {' x '.join(map(str, np.shape(source)))}"
         raise UserError(f"an image is a uint8 array, height x width x 3 (BGR), not {given}")
-    return np.ascontiguousarray(image[..., :3])
+    return np.array(image[..., :3], order="C")  # a copy: whoever gave it may write the next image into it

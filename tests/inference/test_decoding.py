@@ -64,7 +64,7 @@ def test_bands_of_a_tiff(tmp_path: Path, count: int, planar: bool) -> None:
 def test_arrays_have_the_models_channels() -> None:
     whole = Decoder("unchanged", "tifffile", 6)
     bands = np.zeros((4, 5, 6), np.float32)
-    assert to_image(bands, whole) is bands
+    assert np.array_equal(to_image(bands, whole), bands)
     with pytest.raises(UserError, match="the array has 3 channels, and the model takes 6"):
         to_image(np.zeros((4, 5, 3), np.uint8), whole)
 

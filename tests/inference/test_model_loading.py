@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +45,24 @@ def test_get_model(run_of: Callable[[str], Run]) -> None:
     assert not any(isinstance(module, torch.nn.SyncBatchNorm) for module in model.modules())
     with pytest.raises(UserError, match=r"swinv2 models|did you mean"):
         get_model("htc_swinv2_nothing")
+    with pytest.raises(UserError, match="a config is a name, a path or an mmengine Config, not None"):
+        get_model(None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="a pattern of names is text"):
+        list_models(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pretrained", ["", {}, 1])
+def test_weights_that_are_none_are_no_wish_for_none(pretrained: Any, run_of: Callable[[str], Run]) -> None:
+    """Such as of a variable that is empty: the model would stay untrained without a word."""
+    with pytest.raises(UserError, match=r"is empty text|holds no weights|cannot read weights from a int"):
+        get_model(run_of("segmentation").config, pretrained, device="cpu")
+
+
+def test_get_model_takes_a_state_dict(run_of: Callable[[str], Run]) -> None:
+    run = run_of("segmentation")
+    wanted = torch.load(run.weights)["state_dict"]
+    found = get_model(run.config, wanted, device="cpu").state_dict()
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
 def test_a_config_without_a_model(tmp_path: Path) -> None:

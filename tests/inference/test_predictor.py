@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -134,6 +135,73 @@ def test_a_built_model(run_of: RunOf, image: np.ndarray, capfd: pytest.CaptureFi
         get_model(run.config, pretrained=True)
 
 
+def test_options_of_a_built_model(run_of: RunOf, image: np.ndarray) -> None:
+    """They hold as for a checkpoint, or are refused."""
+    run = run_of("segmentation")
+    model = Predictor(run.checkpoint, device="cpu").loaded.model
+    names = Predictor(run.checkpoint, device="cpu")(image).names
+    assert Predictor(model)(image).names == names  # a checkpoint's classes stay with its model
+    mirrored = Predictor(run.checkpoint, tta=True, device="cpu")(image)
+    assert np.array_equal(Predictor(model, tta=True)(image).map, mirrored.map)
+    with pytest.raises(UserError, match="window=2: this model has been built with its own"):
+        Predictor(model, window=2)
+    with pytest.raises(UserError, match="device 'nowhere' cannot be used"):
+        Predictor(model, device="nowhere")
+    with pytest.raises(UserError, match="the config is of a ImageClassifier, and the model is a EncoderDecoder"):
+        Predictor(model, run_of("classification").config)
+    del model.cfg
+    assert np.array_equal(Predictor(model, run.config)(image).map, Predictor(run.checkpoint, device="cpu")(image).map)
+    with pytest.raises(UserError, match="this model has no config"):
+        Predictor(model)
+
+
+def test_a_model_in_training_predicts_as_afterwards(run_of: RunOf, image: np.ndarray) -> None:
+    predictor = Predictor(run_of("classification").checkpoint, device="cpu")
+    wanted = predictor(image).probabilities
+    model = predictor.loaded.model.train()
+    model.backbone.layers[1].eval()
+    modes = [module.training for module in model.modules()]
+    assert np.array_equal(predictor(image).probabilities, wanted)
+    assert [module.training for module in model.modules()] == modes
+    assert len(set(modes)) == 2
+
+
+def test_a_result_keeps_its_image(run_of: RunOf, image: np.ndarray) -> None:
+    """Cameras are read into one array again and again."""
+    predictor = Predictor(run_of("segmentation").checkpoint, device="cpu", batch=2)
+    frame = np.empty_like(image)
+
+    def frames() -> Iterator[np.ndarray]:
+        for shift in range(3):
+            frame[:] = np.roll(image, shift, axis=1)
+            yield frame
+
+    for shift, result in enumerate(list(predictor(frames()))):
+        assert np.array_equal(result.image, np.roll(image, shift, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (dict(batch=2.5), "batch 2.5: give a whole number"),
+        (dict(batch="2"), "batch '2': give"),
+        (dict(score="0.3"), "score '0.3': give a number"),
+        (dict(score=None), "score None: give a number"),
+        (dict(tta="no"), "tta 'no': give True or False"),
+        (dict(tile=64.0), "tiles of 64.0 pixels"),
+        (dict(tile=64, overlap="a"), "overlap a: give"),
+        (dict(classes=[]), "give the name of one at least"),
+        (dict(classes=[1]), "there is no class 1"),
+        (dict(config=5), "a config is a name, a path or an mmengine Config, not 5"),
+        (dict(checkpoint=None), "a checkpoint is a path or a model of get_model, not None"),
+        (dict(checkpoint=""), "a checkpoint is a path or a model of get_model, not ''"),
+    ],
+)
+def test_options_of_another_type(options: dict[str, Any], part: str, run_of: RunOf) -> None:
+    with pytest.raises(UserError, match=re.escape(part)):
+        Predictor(**{"checkpoint": run_of("segmentation").checkpoint, "device": "cpu", **options})
+
+
 def test_score_and_classes(run_of: RunOf, image: np.ndarray) -> None:
     checkpoint = run_of("detection").checkpoint
     everything = Predictor(checkpoint, score=0.0, device="cpu")(image)
@@ -142,6 +210,7 @@ def test_score_and_classes(run_of: RunOf, image: np.ndarray) -> None:
     name = everything.names[0]
     only = Predictor(checkpoint, score=0.0, classes=[name.upper()], device="cpu")(image)
     assert set(only.names) == {name}
+    assert equal(Predictor(checkpoint, score=0.0, classes=name, device="cpu")(image), only)
     assert len(Predictor(checkpoint, score=1.0, device="cpu")(image)) == 0
     with pytest.raises(UserError, match="there is no class 'sqare': did you mean 'square'"):
         Predictor(checkpoint, classes=["sqare"], device="cpu")

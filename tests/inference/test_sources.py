@@ -27,7 +27,8 @@ def test_folders_and_patterns(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "part"), [("gone.jpg", "does not exist"), ("*.jpg", "no file matches"), (".", "has no images")]
+    ("source", "part"),
+    [("gone.jpg", "does not exist"), ("*.jpg", "no file matches"), (".", "has no images"), ("", "is empty text")],
 )
 def test_nothing_there(source: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
