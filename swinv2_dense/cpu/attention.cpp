@@ -17,30 +17,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "calls.h"
 #include "vectors.h"
-
-extern "C" {
-
-constexpr int MAX_AXES = 4;
-
-// Both also in attention.py, field by field.
-struct Group {
-    int64_t first, windows, tokens;  // place of its first token in `rows`; tokens of a window
-    int64_t shape[MAX_AXES];
-};
-
-struct Call {
-    int64_t axes, groups, heads, channels, threads;
-    int64_t window[MAX_AXES];
-    const Group* group;
-    const int32_t* rows;  // of the tokens in the tensors below, window after window
-    const void *qkv, *scale, *table;
-    void *out, *lse;  // lse may be null in forward
-    const void* grad_out;
-    void *grad_qkv, *grad_scale, *grad_table;  // the last two once for every thread
-};
-
-}  // extern "C"
 
 namespace {
 

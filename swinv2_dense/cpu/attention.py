@@ -21,41 +21,41 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from swinv2_dense.cpu.linear import Room, bfloat16_is_faster
+from swinv2_dense.cpu.linear import bfloat16_is_faster
 from swinv2_dense.cpu.native import library
 from swinv2_dense.layers.log_cpb import at_least_float32
 from swinv2_dense.layers.window_attention import cosine_attention_plain
 from swinv2_dense.layers.windows import WindowGrid, partition, window_grid
 
-__all__ = ["cpu_attention"]
+__all__ = ["MAX_AXES", "AttentionCall", "Group", "cpu_attention", "flops_of_products", "groups_of", "holds_offsets"]
 
-_MAX_AXES = 4
+MAX_AXES = 4
 _SUFFIX = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float64: "float64"}
 
 
-class _Group(ctypes.Structure):
+class Group(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("first", "windows", "tokens")),
-        ("shape", ctypes.c_int64 * _MAX_AXES),
+        ("shape", ctypes.c_int64 * MAX_AXES),
     )
 
 
 _TENSORS = ("rows", "qkv", "scale", "table", "out", "lse", "grad_out", "grad_qkv", "grad_scale", "grad_table")
 
 
-class _Call(ctypes.Structure):
+class AttentionCall(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("axes", "groups", "heads", "channels", "threads")),
-        ("window", ctypes.c_int64 * _MAX_AXES),
-        ("group", ctypes.POINTER(_Group)),
+        ("window", ctypes.c_int64 * MAX_AXES),
+        ("group", ctypes.POINTER(Group)),
         *((name, ctypes.c_void_p) for name in _TENSORS),
     )
 
 
 @lru_cache(maxsize=64)
-def _groups(grid: WindowGrid, batch: int) -> tuple[Any, Tensor]:
+def groups_of(grid: WindowGrid, batch: int) -> tuple[Any, Tensor]:
     """The groups of windows, and of every token, window after window, its row in the batch of maps."""
-    groups, first = (_Group * len(grid.groups))(), 0
+    groups, first = (Group * len(grid.groups))(), 0
     for struct, group in zip(groups, grid.groups, strict=True):
         struct.first, struct.windows, struct.tokens = first, batch * group.windows, group.tokens
         struct.shape[: len(group.shape)] = group.shape
@@ -71,10 +71,10 @@ def _check(tensors: dict[str, Tensor], size: Sequence[int], window: Sequence[int
         ValueError: they do not; names the tensor.
     """
     qkv, axes = tensors["qkv"], len(size)
-    if qkv.ndim != axes + 4 or qkv.shape[1:-2] != (*size, 3) or len(window) != axes or not 1 <= axes <= _MAX_AXES:
+    if qkv.ndim != axes + 4 or qkv.shape[1:-2] != (*size, 3) or len(window) != axes or not 1 <= axes <= MAX_AXES:
         raise ValueError(
             f"swinv2_dense::window_attention: qkv of shape {tuple(qkv.shape)} must be B x *size x 3 x H x D, with "
-            f"size={tuple(size)} and window={tuple(window)} of the same 1 to {_MAX_AXES} axes"
+            f"size={tuple(size)} and window={tuple(window)} of the same 1 to {MAX_AXES} axes"
         )
     if qkv.dtype not in _SUFFIX:
         raise ValueError(f"swinv2_dense::window_attention takes {', '.join(map(str, _SUFFIX))}, not {qkv.dtype}")
@@ -84,7 +84,7 @@ def _check(tensors: dict[str, Tensor], size: Sequence[int], window: Sequence[int
     )
     for name, tensor in tensors.items():
         dtype = at_least_float32(qkv) if name in ("scale", "table", "lse") else qkv.dtype
-        fits = _holds_offsets(tensor, heads, size, window) if name == "table" else tensor.shape == shapes[name]
+        fits = holds_offsets(tensor, heads, size, window) if name == "table" else tensor.shape == shapes[name]
         if not fits or tensor.dtype != dtype or not tensor.is_contiguous() or tensor.device.type != "cpu":
             raise ValueError(
                 f"swinv2_dense::window_attention: {name}, {tensor.dtype} of shape {tuple(tensor.shape)}, must be "
@@ -92,7 +92,7 @@ def _check(tensors: dict[str, Tensor], size: Sequence[int], window: Sequence[int
             )
 
 
-def _holds_offsets(table: Tensor, heads: int, size: Sequence[int], window: Sequence[int]) -> bool:
+def holds_offsets(table: Tensor, heads: int, size: Sequence[int], window: Sequence[int]) -> bool:
     """Whether a table has all offsets of the windows. It may be that of a larger window than any in this map."""
     offsets = table.shape[1:]
     return (
@@ -106,8 +106,8 @@ def _run(direction: str, grid: WindowGrid, qkv: Tensor, table: Tensor, threads: 
     native = library()
     if native is None:
         raise RuntimeError("swinv2_dense::window_attention: the CPU kernels are not compiled here")
-    groups, rows = _groups(grid, qkv.shape[0])
-    call = _Call(len(grid.size), len(grid.groups), *qkv.shape[-2:], threads)
+    groups, rows = groups_of(grid, qkv.shape[0])
+    call = AttentionCall(len(grid.size), len(grid.groups), *qkv.shape[-2:], threads)
     call.window[: len(grid.size)] = [(offsets + 1) // 2 for offsets in table.shape[1:]]
     call.group = groups
     for name, tensor in {"rows": rows, "qkv": qkv, "table": table, **tensors}.items():
@@ -134,29 +134,6 @@ def _forward_fake(
 ) -> tuple[Tensor, Tensor]:
     out = qkv.new_empty(*qkv.shape[:-3], *qkv.shape[-2:])
     return out, qkv.new_empty(*out.shape[:-1], dtype=scale.dtype)
-
-
-torch.library.define(
-    "swinv2_dense::window_attention_into",
-    "(Tensor(a!) out, Tensor qkv, Tensor scale, Tensor table, int[] size, int[] window, bool[] shifted) -> ()",
-)
-torch.library.register_fake("swinv2_dense::window_attention_into", lambda *_: None)
-
-
-@torch.library.impl("swinv2_dense::window_attention_into", "cpu")
-def _forward_into(
-    out: Tensor,
-    qkv: Tensor,
-    scale: Tensor,
-    table: Tensor,
-    size: Sequence[int],
-    window: Sequence[int],
-    shifted: Sequence[bool],
-) -> None:
-    """The output alone, where no gradients will be wanted."""
-    _check(dict(qkv=qkv, scale=scale, table=table, out=out), size, window)
-    grid = window_grid(tuple(size), tuple(window), shifted=tuple(shifted))
-    _run("forward", grid, qkv, table, torch.get_num_threads(), scale=scale, out=out)
 
 
 @torch.library.custom_op("swinv2_dense::window_attention_backward", mutates_args=(), device_types="cpu")
@@ -214,34 +191,32 @@ def _differentiable_gradients(ctx: Any, inputs: Sequence[Tensor], grad_out: Tens
 _forward.register_autograd(_gradients, setup_context=_save)
 
 
+def flops_of_products(products: int, batch: int, channels: int, grid: WindowGrid) -> int:
+    """Floating-point operations of so many products of N x N and N x D in every window and head."""
+    pairs = batch * sum(group.windows * group.tokens**2 for group in grid.groups)
+    return 2 * products * int(pairs) * channels
+
+
 def _flops(products: int) -> Callable[..., int]:
     def count(*shapes: Any, out_shape: Any = None, **_: Any) -> int:
         qkv, (size, window, shifted) = shapes[0], shapes[-3:]
-        groups = window_grid(size, window, shifted=shifted).groups
-        pairs = qkv[0] * sum(group.windows * group.tokens**2 for group in groups)
-        return 2 * products * int(pairs) * int(math.prod(qkv[-2:]))
+        grid = window_grid(size, window, shifted=shifted)
+        return flops_of_products(products, qkv[0], math.prod(qkv[-2:]), grid)
 
     return count
 
 
 register_flop_formula(torch.ops.swinv2_dense.window_attention)(_flops(2))
-register_flop_formula(torch.ops.swinv2_dense.window_attention_into)(
-    lambda _, *shapes, out_shape=None, **options: _flops(2)(*shapes, **options)
-)
 register_flop_formula(torch.ops.swinv2_dense.window_attention_backward)(_flops(5))
 
 
-def cpu_attention(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid, *, room: Room | None = None) -> Tensor:
-    """B x *size x 3 x H x D, H, H x (2W_1 - 1) x ... -> B x *size x C. See ``window_attention.cosine_attention``.
-    ``room`` gives the memory of a result of which no gradients are wanted."""
-    dtype = qkv.dtype
-    qkv = qkv.to(dtype if dtype in _SUFFIX else torch.float32).contiguous()
-    wide = at_least_float32(qkv)
-    operands = qkv, scale.to(wide).contiguous(), table.to(wide).contiguous()
-    if room is None:
-        with torch.autocast("cpu", enabled=False):
-            out, _ = _forward(*operands, grid.size, grid.window, grid.shifted)
-    else:
-        out = room((*qkv.shape[:-3], *qkv.shape[-2:]), qkv.dtype)
-        torch.ops.swinv2_dense.window_attention_into(out, *operands, grid.size, grid.window, grid.shifted)
-    return out.flatten(-2).to(dtype)
+def cpu_attention(qkv: Tensor, scale: Tensor, table: Tensor, grid: WindowGrid) -> Tensor:
+    """B x *size x 3 x H x D, H, H x (2W_1 - 1) x ... -> B x *size x C. See ``window_attention.cosine_attention``."""
+    with torch.autocast("cpu", enabled=False):
+        dtype = qkv.dtype
+        qkv = qkv.to(dtype if dtype in _SUFFIX else torch.float32).contiguous()
+        wide = at_least_float32(qkv)
+        out, _ = _forward(
+            qkv, scale.to(wide).contiguous(), table.to(wide).contiguous(), grid.size, grid.window, grid.shifted
+        )
+        return out.flatten(-2).to(dtype)

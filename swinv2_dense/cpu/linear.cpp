@@ -8,20 +8,8 @@
 
 #include <vector>
 
+#include "calls.h"
 #include "vectors.h"
-
-extern "C" {
-
-// Also in linear.py, field by field. Pointers but x, weight and y may be null; norm and residual go together.
-struct Linear {
-    int64_t tokens, inputs, outputs, gelu, x_half, weight_half, y_half, threads;  // *_half: of bfloat16
-    double eps;
-    const void *x, *weight;
-    const float *bias, *norm_weight, *norm_bias, *residual;
-    void* y;
-};
-
-}  // extern "C"
 
 namespace {
 

@@ -197,7 +197,7 @@ class Scratch {
         char* memory;
         long bytes, used;
     };
-    static constexpr long KEPT = 32 << 20;
+    static constexpr long KEPT = 64 << 20;
     std::vector<Chunk> chunks;
     long taken = 0, most = 1 << 16;
 

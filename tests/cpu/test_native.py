@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
-from swinv2_dense.cpu import convolution, linear, native, roi_align
+from swinv2_dense.cpu import convolution, native, roi_align
 from swinv2_dense.cpu.attention import cpu_attention
-from swinv2_dense.cpu.linear import fused_linear
 from swinv2_dense.layers import WindowAttention, cosine_attention_plain, window_grid
+from tests.cpu.one_layer import one_layer
 
 KERNELS = native.FOLDER
 CPU = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
@@ -85,14 +85,15 @@ def test_shorter_vectors_give_the_same(march: str, cache: Path, monkeypatch: pyt
         for a, b in zip(torch.autograd.grad(out, inputs, grad), torch.autograd.grad(expected, inputs, grad)):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     x, weight, residual, norm = torch.randn(19, 21), torch.randn(37, 21), torch.randn(19, 37), torch.nn.LayerNorm(37)
-    torch.testing.assert_close(fused_linear(x, weight, gelu=True), F.gelu(F.linear(x, weight)), rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(one_layer(x, weight, gelu=True), F.gelu(F.linear(x, weight)), rtol=1e-5, atol=2e-6)
     with torch.no_grad():
-        out = fused_linear(x, weight, norm=norm, residual=residual)
+        out = one_layer(x, weight, norm=norm, residual=residual)
     torch.testing.assert_close(out, norm(F.linear(x, weight)) + residual, rtol=1e-5, atol=1e-5)
-    monkeypatch.setattr(linear, "bfloat16_is_faster", lambda: True)
     x, weight = torch.randn(19, 22), torch.randn(37, 22)
     expected = F.linear(x.bfloat16().float(), weight.bfloat16().float())
-    torch.testing.assert_close(fused_linear(x, weight, half=True), expected.bfloat16(), rtol=2**-7, atol=1e-4)
+    torch.testing.assert_close(
+        one_layer(x, weight, pairs=True, dtype=torch.bfloat16), expected.bfloat16(), rtol=2**-7, atol=1e-4
+    )
     maps, filters = torch.randn(1, 64, 33, 35), torch.randn(80, 64, 3, 3) / 24
     assert convolution.kernel_takes(maps, filters, None)
     expected = F.conv2d(maps, filters, padding=1)

@@ -201,12 +201,6 @@ def test_rows_far_below_the_bound_of_their_head(scale: float, size: tuple[int, .
         t.requires_grad_()
     assert_equals_the_formula(cpu_attention, inputs, grid)
     assert_equals_the_formula(cpu_attention, inputs, grid, torch.float32, 1e-4)
-    with torch.no_grad():
-        in_float = [t.float() for t in inputs]
-        alone = cpu_attention(
-            *in_float, grid, room=lambda shape, dtype: torch.full(tuple(shape), torch.nan, dtype=dtype)
-        )
-        torch.testing.assert_close(alone, cpu_attention(*in_float, grid), rtol=0, atol=0)
 
 
 @pytest.mark.kernels
@@ -285,8 +279,6 @@ def test_operands_that_do_not_fit_are_errors(
     operands = change(dict(qkv=qkv, scale=scale, table=table, size=(5, 6), window=(4, 4), shifted=(True, True)))
     with pytest.raises(ValueError, match=f"swinv2_dense::window_attention.*{name}"):
         torch.ops.swinv2_dense.window_attention(*operands.values())
-    with pytest.raises(ValueError, match=f"swinv2_dense::window_attention.*{name}"):
-        torch.ops.swinv2_dense.window_attention_into(qkv[..., 0, :, :].contiguous(), *operands.values())
 
 
 @pytest.mark.kernels
@@ -296,8 +288,6 @@ def test_operands_of_the_backward_operator_are_checked_too() -> None:
     out, lse = torch.ops.swinv2_dense.window_attention(qkv, scale, table, *grid)
     backward = torch.ops.swinv2_dense.window_attention_backward
     assert backward(qkv, scale, table, out, lse, out, *grid)[0].shape == qkv.shape
-    with pytest.raises(ValueError, match=r"out.*fit qkv"):
-        torch.ops.swinv2_dense.window_attention_into(out[..., :2], qkv, scale, table, *grid)
     for wrong in ((out, lse[:1], out), (out[:1], lse, out), (out, lse, out[..., :2]), (out, lse, out.double())):
         with pytest.raises(ValueError, match="fit qkv"):
             backward(qkv, scale, table, *wrong, *grid)
@@ -319,10 +309,6 @@ def test_the_counter_of_operations_sees_the_kernel() -> None:
         with FlopCounterMode(display=False) as counter:
             attend(*inputs, grid).sum().backward()
         counts.append(counter.get_total_flops())
-    operands = [t.detach().contiguous() for t in inputs]
-    with FlopCounterMode(display=False) as alone:
-        cpu_attention(*operands, grid, room=lambda shape, dtype: torch.empty(tuple(shape), dtype=dtype))
-    assert alone.get_total_flops() * 7 == counts[0] * 2
     # the kernel computes the logits again in the backward pass: 7 products against 6
     assert counts[0] * 6 == counts[1] * 7
 
