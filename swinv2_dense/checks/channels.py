@@ -29,7 +29,8 @@ def check_channels(cfg: Config, datasets: Iterable[tuple[str, Any]]) -> None:
         datasets: each with the key that it has in the config.
 
     Raises:
-        UserError: it would drop channels, exchange colours that are in order, or has a mean for other channels.
+        UserError: images have too few channels, or it would drop channels, exchange colours that are in order, or has a
+            mean for other channels.
     """
     key, preprocessor = _preprocessor(cfg)
     swap = next((name for name in _SWAPS if preprocessor.get(name)), None)
@@ -48,10 +49,15 @@ def check_channels(cfg: Config, datasets: Iterable[tuple[str, Any]]) -> None:
                 f"{key}.{name} has {len(values)} values and model.backbone.in_channels is {channels}: give one for all "
                 f"channels, {name}=[{values[0]}]"
             )
-    if not swap:
-        return
     for dataset_key, dataset in datasets:
         loading = loading_step(dataset, "LoadImageFromFile")
+        if loading.get("color_type") == "grayscale" and channels not in (None, 1):
+            raise UserError(
+                f"{dataset_key}.pipeline loads images of one channel (color_type='grayscale'), and "
+                f"model.backbone.in_channels is {channels}: leave color_type out, which makes colours of grey"
+            )
+        if not swap:
+            continue
         if loading.get("imdecode_backend") == "tifffile" and loading.get("color_type", "color") != "color":
             raise UserError(
                 f"{dataset_key}.pipeline loads by tifffile, which keeps a file's order of bands, and {key}.{swap}=True "

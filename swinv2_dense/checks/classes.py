@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from swinv2_dense.checks.findings import warn
@@ -24,6 +24,7 @@ __all__ = [
     "check_trained",
     "class_counts",
     "classes_of",
+    "warn_of_other_input",
 ]
 
 _LISTED = 3  # names in a message
@@ -208,6 +209,25 @@ def check_trained(source: str, trained: Any, key: str, classes: Any) -> None:
             f"{source} calls {len(differing)} of its classes otherwise than {key}, the first {_at(trained, i)} instead "
             f"of {classes[i]!r} (label {i}): they are taken for the same"
         )
+
+
+def warn_of_other_input(source: str, trained: Any, tested: Any, key: str, names: Sequence[str]) -> None:
+    """Report entries of ``key`` that are not what the weights were trained with.
+
+    Args:
+        trained: what the weights' file says of them, and ``tested`` what the config says; None where that is unknown.
+        names: of the entries.
+    """
+    if not (isinstance(trained, Mapping) and isinstance(tested, Mapping)):
+        return
+    for name in names:
+        was, now = trained.get(name), tested.get(name)
+        if _plain(was) != _plain(now):
+            warn(f"{source} was trained with {key}.{name}={was}, and the config has {now}: scores will suffer")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
 
 
 def _at(names: Sequence[str], place: int) -> str:

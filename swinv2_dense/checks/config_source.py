@@ -25,6 +25,7 @@ __all__ = ["check_sources", "read_config"]
 
 _BASE = "_base_"
 _LARGEST = 16 << 20  # bytes
+_WEIGHTS = (".bin", ".pt", ".pth", ".safetensors")
 _MOST_ENTRIES = 1_000_000  # of a YAML file, counted as often as an alias repeats them
 _PLACEHOLDER = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:")  # as mmengine finds them
 
@@ -48,6 +49,8 @@ def check_sources(path: str | os.PathLike[str], above: tuple[Path, ...] = ()) ->
     if file in above:
         chain = " -> ".join(shown(part.name) for part in (*above[above.index(file) :], file))
         raise UserError(f"config {shown(file)}: its {_BASE} leads back to itself ({chain}): take one out")
+    if file.suffix in _WEIGHTS and file.is_file():
+        raise UserError(f"{shown(file)} is a checkpoint, and a config is to stand here: swinv2 test CONFIG CHECKPOINT")
     text = read_text(file, "config", at_most=_LARGEST)
     tree = None
     if file.suffix == ".py":

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import METRICS
 
+from swinv2_dense.checks.classes import class_counts
 from swinv2_dense.checks.options import options_of
 from swinv2_dense.errors import UserError
 from swinv2_dense.suggestions import did_you_mean
@@ -18,8 +19,15 @@ __all__ = ["check_loader", "check_metrics", "check_scored", "check_test_cfg", "i
 # Steps that change an image by chance, beside those that say so in their names.
 _BY_CHANCE = ("AutoAugment", "ColorJitter", "CopyPaste", "CutOut", "InstaBoost", "MixUp", "Mosaic", "MultiScaleCrop")
 _LIBRARIES = ("mmaction", "mmdet", "mmengine", "mmpretrain", "mmseg", "swinv2_dense")
+_AVERAGES = ("score", "prob", None)
 _MODES = ("slide", "whole")
-_IOU_METRICS = ("mIoU", "mDice", "mFscore")
+# Names that an option of a metric may have.
+_COCO_ITEMS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
+_COCO_RECALLS = ("AR@100", "AR@300", "AR@1000", "AR_s@1000", "AR_m@1000", "AR_l@1000")
+_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
+    "IoUMetric": {"iou_metrics": ("mIoU", "mDice", "mFscore")},
+    "CocoMetric": {"metric_items": (*_COCO_ITEMS, *_COCO_RECALLS)},
+}
 
 
 def is_scored(evaluator: Any) -> bool:
@@ -69,7 +77,7 @@ def check_scored(evaluator: Any, evaluator_key: str, key: str, dataset: Any, *, 
 
 
 def check_metrics(cfg: Config, key: str) -> None:
-    """Every metric reads the options that it is given; some let others pass.
+    """Every metric reads the options that it is given, and can score by them; some find that out after the last image.
 
     Raises:
         UserError: the first that it does not.
@@ -84,18 +92,49 @@ def check_metrics(cfg: Config, key: str) -> None:
         unknown = [option for option in metric if option not in known and option != "type"]
         if unknown and cls.__module__.partition(".")[0] in _LIBRARIES:
             raise UserError(f"{key} ({name}) has no option {unknown[0]!r}: {did_you_mean(unknown[0], known)}")
-        wanted = metric.get("iou_metrics", ()) if cls.__name__ == "IoUMetric" else ()
+        _check_values(metric, key, cls.__name__, cfg.model)
+
+
+def _check_values(metric: Mapping[str, Any], key: str, name: str, model: Any) -> None:
+    """What the libraries' metrics look at only after the last image."""
+    for option, allowed in _NAMES.get(name, {}).items():
+        wanted = metric.get(option) or ()
         for one in [wanted] if isinstance(wanted, str) else wanted:
-            if one not in _IOU_METRICS:
-                raise UserError(f"{key}.iou_metrics has {one!r}: {did_you_mean(str(one), _IOU_METRICS)}")
+            if one not in allowed:
+                raise UserError(f"{key}.{option} has {one!r}: {did_you_mean(str(one), allowed)}")
+    if name == "CocoMetric":
+        thresholds = metric.get("iou_thrs")
+        for one in (thresholds if isinstance(thresholds, (list, tuple)) else [thresholds]) if thresholds else ():
+            if not isinstance(one, (int, float)) or not 0 < one <= 1:
+                raise UserError(f"{key}.iou_thrs has {one!r}: give overlaps above 0, to 1")
+        proposals = metric.get("proposal_nums", (1, 2, 3))
+        if not isinstance(proposals, (list, tuple)) or len(proposals) != 3:
+            raise UserError(
+                f"{key}.proposal_nums={proposals!r}: COCO's evaluation takes three numbers, (100, 300, 1000)"
+            )
+        kinds = metric.get("metric", "bbox")
+        head = model.get("roi_head")
+        if "segm" in ([kinds] if isinstance(kinds, str) else kinds) and head and not head.get("mask_head"):
+            raise UserError(f"{key}.metric has 'segm', and the model has no mask head: take it out")
+    if name == "Accuracy":
+        most = min((count for _, count in class_counts(model, "model")), default=None)
+        topk = metric.get("topk", 1)
+        for one in [topk] if isinstance(topk, int) else topk:
+            if most is not None and isinstance(one, int) and one > most:
+                raise UserError(f"{key}.topk has {one}, and the model has {most} classes: give numbers up to that")
 
 
 def check_test_cfg(cfg: Config) -> None:
-    """How a segmenter predicts, which mmseg looks at only when it does.
+    """How a segmenter or a video recogniser predicts, which mmseg and mmaction2 look at only when it does.
 
     Raises:
-        UserError: another mode than slide and whole, or no crops to slide.
+        UserError: another mode than slide and whole, no crops to slide, or no such way to average clips.
     """
+    head = cfg.model.get("cls_head")
+    if cfg.get("default_scope") == "mmaction" and isinstance(head, Mapping):
+        average = head.get("average_clips")
+        if average not in _AVERAGES:
+            raise UserError(f"model.cls_head.average_clips={average!r}: it is one of 'score', 'prob' and None")
     test_cfg = cfg.model.get("test_cfg")
     if cfg.get("default_scope") != "mmseg" or not isinstance(test_cfg, Mapping):
         return

@@ -56,6 +56,14 @@ _KNOWN_MISTAKES = (
         "type={cls!r} is unknown ({registry} registry): correct its spelling, or name its module in custom_imports",
     ),
     (
+        r"The image size in a batch should be the same",
+        "the images of a batch have different sizes: end the resizing in the pipeline with one, or take batches of one",
+    ),
+    (
+        r"metric_list must be str or tuple of str",
+        "the evaluator's metric_list is to be a tuple: on the command line write (a,b), not [a,b]",
+    ),
+    (
         r"The length of palette should not be less than",
         "metainfo.palette has fewer colours than there are classes: give one for each, or leave it out",
     ),

@@ -62,3 +62,13 @@ def test_a_mean_of_other_channels(scope: str, values: int, name: str) -> None:
 def test_channels_of_other_models_are_not_known() -> None:
     assert input_channels(Config({"model": {"backbone": {"in_channels": [3, 4]}}})) is None
     assert input_channels(Config({"model": {}})) == 3
+
+
+def test_grey_images_are_loaded_as_colours() -> None:
+    grey = loaded_by(type="LoadImageFromFile", color_type="grayscale")
+    check_channels(config(1, mean=[1], std=[1]), grey)
+    for swap in (True, False):
+        with pytest.raises(
+            UserError, match=r"loads images of one channel .*model\.backbone\.in_channels is 3: leave color_type out"
+        ):
+            check_channels(config(bgr_to_rgb=swap), grey)

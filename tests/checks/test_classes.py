@@ -14,6 +14,7 @@ from swinv2_dense.checks.classes import (
     check_same_classes,
     check_trained,
     classes_of,
+    warn_of_other_input,
 )
 from swinv2_dense.errors import UserError
 
@@ -148,3 +149,17 @@ def test_classes_that_are_called_otherwise_are_reported(capsys: pytest.CaptureFi
 def test_the_same_order_and_no_names_pass(trained: Any, classes: Any, capsys: pytest.CaptureFixture[str]) -> None:
     check_trained("a.pth", trained, "test_dataloader.dataset", classes)
     assert capsys.readouterr().err == ""
+
+
+def test_other_input_than_in_training_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    trained = {"mean": (1, 2, 3), "bgr_to_rgb": True}
+    names = ["mean", "bgr_to_rgb", "to_rgb"]
+    warn_of_other_input("a.pth", trained, {"mean": [1, 2, 3], "bgr_to_rgb": True}, "model.data_preprocessor", names)
+    warn_of_other_input("a.pth", None, {"mean": 3}, "model.data_preprocessor", names)
+    assert capsys.readouterr().err == ""
+    warn_of_other_input("a.pth", trained, {"mean": [1, 2, 3]}, "model.data_preprocessor", names)
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "warning: a.pth was trained with model.data_preprocessor.bgr_to_rgb=True, and the config has None"
+    )
+    assert said.count("\n") == 1

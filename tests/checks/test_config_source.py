@@ -118,3 +118,11 @@ def test_our_own_configs_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COCO_ROOT", "/data/my coco/")
     for path in sorted(CONFIGS.rglob("*.py")):
         check_sources(path)
+
+
+def test_a_checkpoint_in_the_place_of_a_config(tmp_path: Path) -> None:
+    (tmp_path / "epoch_1.pth").write_bytes(b"PK" + bytes(10))
+    with pytest.raises(
+        UserError, match=r"epoch_1\.pth is a checkpoint, and a config is to stand here: swinv2 test CONFIG"
+    ):
+        check_sources(tmp_path / "epoch_1.pth")

@@ -88,22 +88,56 @@ def test_metrics_read_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Tolerant, "__module__", "mmseg.evaluation")
     monkeypatch.setitem(METRICS.module_dict, "Tolerant", _Tolerant)
     metric = {"type": "Tolerant", "ignore_index": 0, "collect_device": "cpu"}
-    check_metrics(Config({"val_evaluator": [metric]}), "val_evaluator")
+    check_metrics(Config({"model": {}, "val_evaluator": [metric]}), "val_evaluator")
     with pytest.raises(
         UserError, match=r"val_evaluator \(Tolerant\) has no option 'ignore_indx': did you mean 'ignore_index'"
     ):
-        check_metrics(Config({"val_evaluator": [{**metric, "ignore_indx": 3}]}), "val_evaluator")
+        check_metrics(Config({"model": {}, "val_evaluator": [{**metric, "ignore_indx": 3}]}), "val_evaluator")
     monkeypatch.setattr(_Tolerant, "__module__", "my_metrics")  # may look at its options by itself
-    check_metrics(Config({"val_evaluator": [{**metric, "ignore_indx": 3}]}), "val_evaluator")
+    check_metrics(Config({"model": {}, "val_evaluator": [{**metric, "ignore_indx": 3}]}), "val_evaluator")
 
 
-def test_names_of_mmsegs_metrics_are_known_before_the_end() -> None:
-    pytest.importorskip("mmseg", reason="segmentation needs the seg extra")
-    import mmseg.evaluation  # noqa: F401  registers it
+@pytest.mark.parametrize(
+    ("scope", "metric", "line"),
+    [
+        (
+            "mmseg",
+            {"type": "IoUMetric", "iou_metrics": ["mIoU", "mDise"]},
+            "iou_metrics has 'mDise': did you mean 'mDice'",
+        ),
+        ("mmdet", {**COCO, "metric_items": ["mAP", "mAP_5"]}, "metric_items has 'mAP_5': did you mean 'mAP"),
+        ("mmdet", {**COCO, "iou_thrs": [0.5, 5]}, "iou_thrs has 5: give overlaps"),
+        ("mmdet", {**COCO, "proposal_nums": (1, 2)}, "takes three numbers"),
+        ("mmdet", {**COCO, "metric": ["bbox", "segm"]}, "metric has 'segm', and the model has no mask head"),
+        ("mmpretrain", {"type": "Accuracy", "topk": (1, 5)}, "topk has 5, and the model has 3 classes"),
+    ],
+)
+def test_what_metrics_find_out_after_the_last_image(scope: str, metric: dict[str, Any], line: str) -> None:
+    pytest.importorskip(f"{scope}.evaluation", reason=f"needs {scope}")
+    model = {"roi_head": {"bbox_head": {"num_classes": 3}}, "head": {"num_classes": 3}}
+    with pytest.raises(UserError, match=rf"^test_evaluator.*{line}"):
+        check_metrics(Config({"default_scope": scope, "model": model, "test_evaluator": metric}), "test_evaluator")
 
-    cfg = Config({"default_scope": "mmseg", "test_evaluator": {"type": "IoUMetric", "iou_metrics": ["mIoU", "mDise"]}})
-    with pytest.raises(UserError, match=r"test_evaluator\.iou_metrics has 'mDise': did you mean 'mDice'"):
-        check_metrics(cfg, "test_evaluator")
+
+def test_metrics_that_can_be_computed() -> None:
+    pytest.importorskip("mmdet.evaluation", reason="needs mmdet")
+    model = {"roi_head": {"bbox_head": {"num_classes": 3}, "mask_head": {"num_classes": 3}}}
+    for options in (
+        {},
+        {"metric": "segm", "metric_items": ["mAP_s", "AR@100"], "iou_thrs": 0.5},
+        {"iou_thrs": [0.5, 1.0]},
+    ):
+        evaluator = [{**COCO, **options}]
+        check_metrics(Config({"default_scope": "mmdet", "model": model, "test_evaluator": evaluator}), "test_evaluator")
+
+
+def test_clips_are_averaged_in_a_way_that_there_is() -> None:
+    def cfg(average: Any) -> Config:
+        return Config({"default_scope": "mmaction", "model": {"cls_head": {"average_clips": average}}})
+
+    check_test_cfg(cfg("prob"))
+    with pytest.raises(UserError, match=r"model\.cls_head\.average_clips='mean': it is one of"):
+        check_test_cfg(cfg("mean"))
 
 
 @pytest.mark.parametrize(

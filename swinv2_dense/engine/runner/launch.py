@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from mmengine.registry import HOOKS, METRICS
 
 from swinv2_dense.checkpoint import read, read_meta
 from swinv2_dense.checks import config as preflight
-from swinv2_dense.checks.classes import check_trained
+from swinv2_dense.checks.classes import check_trained, warn_of_other_input
 from swinv2_dense.checks.dataset import semantic_leaf
 from swinv2_dense.checks.options import options_of
 from swinv2_dense.checks.types import check_types
@@ -30,6 +30,7 @@ from swinv2_dense.errors import UserError
 from swinv2_dense.extras import missing
 from swinv2_dense.files import writing
 from swinv2_dense.inference.augmentation import augmentation
+from swinv2_dense.inference.stored_config import config_of
 from swinv2_dense.launcher import process_count
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+_NORMALISING = ("mean", "std", "bgr_to_rgb", "rgb_to_bgr", "to_rgb")
 # What draws the predictions, by the config's default_scope.
 _DRAWING = {
     "mmdet": "swinv2_dense.DetectionsHook",
@@ -109,9 +111,7 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, dtype: str = 
     preflight.check(cfg, ("test",))
     _check_branch(cfg, checkpoint)
     runner = DenseRunner.from_cfg(cfg)
-    named = read_meta(checkpoint).get("dataset_meta") or {}
-    tested = runner.test_loop.dataloader.dataset.metainfo.get("classes")
-    check_trained(checkpoint, named.get("classes", named.get("CLASSES")), "test_dataloader.dataset", tested)
+    _compare_with_training(cfg, checkpoint, runner.test_loop.dataloader.dataset.metainfo)
     in_dtype = nullcontext() if dtype == "float32" else backbone_in(runner.model, getattr(torch, dtype))
     with fast_convolutions(runner.model), in_dtype:
         if out is None:
@@ -120,6 +120,19 @@ def evaluate(cfg: Config, checkpoint: str, out: str | None = None, dtype: str = 
         with writing(out) if is_main_process() else nullcontext(out) as place:
             runner.test_evaluator.metrics.append(METRICS.build({**dump, "out_file_path": str(place)}))
             return runner.test()
+
+
+def _compare_with_training(cfg: Config, checkpoint: str, metainfo: Mapping[str, Any]) -> None:
+    """What the weights' file says of its training: classes, other in maps, and how images were normalised."""
+    meta, key = read_meta(checkpoint), "test_dataloader.dataset"
+    named = meta.get("dataset_meta") or {}
+    check_trained(checkpoint, named.get("classes", named.get("CLASSES")), key, metainfo.get("classes"))
+    if "reduce_zero_label" in named:
+        warn_of_other_input(checkpoint, named, metainfo, key, ["reduce_zero_label"])
+    with suppress(UserError):  # a config with code in it
+        stored = config_of(str(meta.get("cfg") or ""), checkpoint).get("model") or {}
+        trained, tested = (model.get("data_preprocessor") for model in (stored, cfg.model.get("module", cfg.model)))
+        warn_of_other_input(checkpoint, trained, tested, "model.data_preprocessor", _NORMALISING)
 
 
 def _check_branch(cfg: Config, checkpoint: str) -> None:
