@@ -182,8 +182,11 @@ def encode_image(path: PathLike, image: np.ndarray, options: Sequence[int] = ())
     """
     import cv2
 
+    suffix = Path(path).suffix
+    if not suffix or not cv2.haveImageWriter(f"a{suffix}"):
+        raise CannotWriteError(f"{shown(path)} ends like no image that can be written: end its name with .png or .jpg")
     try:
-        done, encoded = cv2.imencode(Path(path).suffix, image, list(options))
+        done, encoded = cv2.imencode(suffix, image, list(options))
     except cv2.error as error:
         done, reason = False, str(error).strip().splitlines()[-1]
     else:

@@ -212,11 +212,20 @@ class TestImages:
         assert (cv2.imread(str(tmp_path / "a.png")) == image).all()
 
     @pytest.mark.parametrize(
-        ("name", "image"), [("a.png", np.zeros((0, 4), np.uint8)), ("a.xyz", np.zeros((4, 4), np.uint8)), ("a", None)]
+        ("name", "image", "said"),
+        [
+            ("a.png", np.zeros((0, 4), np.uint8), "cannot be encoded"),
+            (
+                "a.xyz",
+                np.zeros((4, 4), np.uint8),
+                "a.xyz ends like no image that can be written: end its name with .png",
+            ),
+            ("a", np.zeros((4, 4), np.uint8), "a ends like no image"),
+        ],
     )
-    def test_what_opencv_cannot_encode_is_an_error(self, tmp_path, name, image):
+    def test_what_opencv_cannot_encode_is_an_error(self, tmp_path, name, image, said):
         pytest.importorskip("cv2")
-        with pytest.raises(files.CannotWriteError, match="cannot be encoded"):
+        with pytest.raises(files.CannotWriteError, match=said):
             files.write_image(tmp_path / name, image)
         assert names(tmp_path) == []
 

@@ -159,6 +159,7 @@ class SwinStage(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> SwinStage:
         was_meta = self.pretrained_window_size.is_meta
         super()._apply(fn, recurse)
+        self._read = None
         if was_meta and not self.pretrained_window_size.is_meta:  # new memory, which holds anything
             self.set_pretrained_window(self.pretrained_window)
         return self
