@@ -16,7 +16,7 @@ from swinv2_dense.inference.model_loading import LoadedModel, is_exported, load_
 from swinv2_dense.inference.pipelines import composed, entry, same_shape
 from swinv2_dense.inference.results import Classification, Detections, Reconstruction, Result, SegmentationMap
 from swinv2_dense.inference.sources import Item, expand, is_video, items
-from swinv2_dense.inference.tiles import Tile, cut, is_number, merge_boxes, owners
+from swinv2_dense.inference.tiles import Tile, cut, is_number, is_whole, merge_boxes, owners
 from swinv2_dense.inference.turns import evaluating, turn
 from swinv2_dense.suggestions import did_you_mean
 from swinv2_dense.visualization.image_names import displayed
@@ -69,7 +69,7 @@ class Predictor:
         overlap: float = 0.2,
         dtype: str = "float32",
     ) -> None:
-        if type(batch) is not int or batch < 1:
+        if not is_whole(batch) or batch < 1:
             raise UserError(f"batch {batch!r}: give a whole number of images from 1 on")
         if not is_number(score) or not 0 <= score <= 1:
             raise UserError(f"score {score!r}: give a number from 0 to 1")
@@ -158,10 +158,7 @@ class Predictor:
         if self.tile is not None:
             return None
         if self.task != "video":
-            assert item.image is not None
-            prepared = self._compose(entry(item.image, item.name))
-            item.problem = self._misfit(item, prepared)
-            return prepared
+            return self._prepare_image(item)
         try:
             prepared = self._compose({"filename": item.path, "label": -1, "start_index": 0, "modality": "RGB"})
             item.problem = self._misfit(item, prepared)
@@ -169,6 +166,19 @@ class Predictor:
         except (OSError, ValueError, RuntimeError) as error:
             item.problem = f"{item.path} cannot be decoded: {str(error).splitlines()[0]}"
             return None
+
+    def _prepare_image(self, item: Item) -> Any:
+        import cv2
+
+        assert item.image is not None
+        try:
+            prepared = self._compose(entry(item.image, item.name))
+        except cv2.error:  # one so narrow that nothing is left of it, for example
+            size = " x ".join(map(str, item.image.shape[:2]))
+            item.problem = f"{item.path or item.name}: the model's pipeline cannot prepare an image of {size} pixels"
+            return None
+        item.problem = self._misfit(item, prepared)
+        return prepared
 
     def _misfit(self, item: Item, prepared: Any) -> str | None:
         """Why an exported file cannot take what the pipeline made; None of other models."""

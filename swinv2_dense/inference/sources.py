@@ -123,6 +123,8 @@ def items(source: Any, *, whole_videos: bool = False, decoder: Decoder = COLOURS
     Raises:
         UserError: there is nothing, or what is there is no image.
     """
+    if whole_videos and (isinstance(source, np.ndarray) or _is_pil(source)):
+        raise UserError("this model classifies videos: give the path of one, not an array or an image")
     if isinstance(source, np.ndarray) or _is_pil(source):
         yield Item("image", "image", to_image(source, decoder), image_id="image")
     elif isinstance(source, SourceFile):
@@ -147,14 +149,14 @@ def items(source: Any, *, whole_videos: bool = False, decoder: Decoder = COLOURS
 
 
 def _of_file(path: str, output: str, whole_videos: bool, decoder: Decoder) -> Iterator[Item]:
-    if path == "-":
+    if whole_videos and not is_video(path):
+        yield Item(path, output, path=path, problem=f"{_called(path)} is no video, and this model classifies videos")
+    elif path == "-":
         yield _decoded(sys.stdin.buffer.read(), _called(path), output, decoder)
     elif _is_camera(path):
         yield from _frames(int(path), _called(path), output)
     elif is_video(path):
         yield from [Item(path, output, path=path)] if whole_videos else _frames(path, path, output)
-    elif whole_videos:
-        yield Item(path, output, path=path, problem=f"{path} is no video, and this model classifies videos")
     else:
         try:
             yield _decoded(Path(path).read_bytes(), path, output, decoder)

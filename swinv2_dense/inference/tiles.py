@@ -9,7 +9,7 @@ import numpy as np
 
 from swinv2_dense.errors import UserError
 
-__all__ = ["Tile", "cut", "is_number", "merge_boxes", "owners"]
+__all__ = ["Tile", "cut", "is_number", "is_whole", "merge_boxes", "owners"]
 
 _IOU = 0.5  # of two boxes of a class, above which they are one object's
 _INSIDE = 0.8  # share of a box at a tile's edge that lies in another box of its class: a part of that object
@@ -27,8 +27,12 @@ class Tile(NamedTuple):
         return np.ascontiguousarray(image[self.top : self.bottom, self.left : self.right])
 
 
+def is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return is_whole(value) or isinstance(value, (float, np.floating))
 
 
 def cut(height: int, width: int, size: int, overlap: float) -> list[Tile]:
@@ -40,7 +44,7 @@ def cut(height: int, width: int, size: int, overlap: float) -> list[Tile]:
     Raises:
         UserError: a size below 32, or an overlap that is not between 0 and 0.9.
     """
-    if type(size) is not int or size < 32 or not is_number(overlap) or not 0 <= overlap <= 0.9:
+    if not is_whole(size) or size < 32 or not is_number(overlap) or not 0 <= overlap <= 0.9:
         raise UserError(f"tiles of {size} pixels with overlap {overlap}: give 32 or more, and 0 to 0.9")
     return [
         Tile(left, top, min(left + size, width), min(top + size, height))

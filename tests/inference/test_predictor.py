@@ -185,6 +185,7 @@ def test_a_result_keeps_its_image(run_of: RunOf, image: np.ndarray) -> None:
     [
         (dict(batch=2.5), "batch 2.5: give a whole number"),
         (dict(batch="2"), "batch '2': give"),
+        (dict(batch=True), "batch True: give"),
         (dict(score="0.3"), "score '0.3': give a number"),
         (dict(score=None), "score None: give a number"),
         (dict(tta="no"), "tta 'no': give True or False"),
@@ -375,6 +376,26 @@ def test_mistakes(run_of: RunOf, image: np.ndarray, tmp_path: Path) -> None:
         Predictor(tmp_path / "gone.pth")
     with pytest.raises(UserError, match="device 'nonsense' cannot be used"):
         Predictor(run_of("detection").checkpoint, device="nonsense")
+
+
+def test_an_image_that_is_too_narrow_is_named(run_of: RunOf, image: np.ndarray) -> None:
+    predictor = Predictor(run_of("detection").checkpoint, device="cpu")
+    narrow = np.zeros((5000, 2, 3), np.uint8)
+    with pytest.raises(UserError, match="image 1: the model's pipeline cannot prepare an image of 5000 x 2 pixels"):
+        predictor([image, narrow])
+    skipped: list[Item] = []
+    assert len(list(predictor.stream([image, narrow, image], skipped.append))) == 2
+    assert len(skipped) == 1
+
+
+def test_a_model_of_videos_is_given_videos(run_of: RunOf, image: np.ndarray) -> None:
+    predictor = Predictor(run_of("video").checkpoint, device="cpu")
+    for source in (image, [image] * 8, np.stack([image] * 8), Image.fromarray(image)):
+        with pytest.raises(UserError, match="this model classifies videos: give the path of one"):
+            predictor(source)
+    for source, name in (("0", "camera 0"), ("-", "standard input")):
+        with pytest.raises(UserError, match=f"{name} is no video, and this model classifies videos"):
+            list(predictor([source]))
 
 
 def test_unreadable_ones_may_be_skipped(run_of: RunOf, folder: Path) -> None:
