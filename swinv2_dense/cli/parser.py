@@ -117,7 +117,8 @@ def add_dtype(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=["float32", "bfloat16"],
         default="float32",
-        help="bfloat16: of the backbone, as in training with --amp; faster where the processor multiplies it faster",
+        help="bfloat16: of the backbone, as in training with --amp, whose maps then differ by half a percent; faster "
+        "where the processor multiplies it faster",
     )
 
 

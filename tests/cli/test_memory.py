@@ -8,8 +8,8 @@ import sys
 import pytest
 
 _MMAPPED = """
-import ctypes, sys, torch, swinv2_dense.models
-from swinv2_dense.cli import memory
+import ctypes, torch, swinv2_dense.models
+from swinv2_dense.cli.memory import keep_memory
 from swinv2_dense.cpu.native import library
 
 class Info(ctypes.Structure):
@@ -27,19 +27,17 @@ def goes_back(size):  # such a block is mapped on its own, and so is given back 
 
 library()
 print(goes_back(30 * 2**20))
-memory._has_gpu = lambda: sys.argv[1] == "gpu"
-memory.keep_memory()
+keep_memory()
 print(goes_back(30 * 2**20), goes_back(300 * 2**20))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
-@pytest.mark.parametrize(("device", "large"), [("cpu", "False"), ("gpu", "True")])
-def test_programs_keep_memory_and_loading_the_kernels_leaves_the_allocator_alone(device: str, large: str) -> None:
-    done = subprocess.run([sys.executable, "-c", _MMAPPED, device], capture_output=True, text=True)
+def test_programs_keep_memory_and_loading_the_kernels_leaves_the_allocator_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", _MMAPPED], capture_output=True, text=True)
     if "mallinfo2" in done.stderr:
         pytest.skip("this C library has no mallinfo2")
-    assert done.stdout.split() == ["True", "False", large], done.stderr
+    assert done.stdout.split() == ["True", "False", "False"], done.stderr
 
 
 def test_programs_set_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
