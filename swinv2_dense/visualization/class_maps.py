@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
 from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
 from swinv2_dense.visualization.image_names import read_displayed, relative_name
+from swinv2_dense.visualization.tested_samples import TestedSamplesHook
 
 __all__ = ["ClassMaps", "ClassMapsHook", "draw_class_maps"]
 
@@ -83,33 +81,11 @@ def _veiled(image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[in
 
 
 @HOOKS.register_module()
-class ClassMapsHook(Hook):
-    """Draws every tested image and its prediction: what --show and --show-dir of swinv2 test switch on.
+class ClassMapsHook(TestedSamplesHook):
+    """Draws every tested image and its prediction as NAME.png; mmseg's own hook writes to the run's log folder only."""
 
-    mmseg's own hook writes to the run's log folder only. Options are named as in mmdet's hook.
-
-    Args:
-        draw: whether to do anything.
-        show: show each in a window, for ``wait_time`` seconds.
-        test_out_dir: a folder for NAME.png of every image NAME.
-    """
-
-    def __init__(
-        self, draw: bool = False, show: bool = False, wait_time: float = 2.0, test_out_dir: str | None = None
-    ) -> None:
-        self.draw, self.show, self.wait_time, self.folder = draw, show, wait_time, test_out_dir
-
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
-    ) -> None:
-        if not self.draw:
-            return
-        meta = runner.test_dataloader.dataset.metainfo
-        for sample in outputs or ():
-            name = relative_name(sample.img_path, runner.test_dataloader.dataset, ".png")
-            path = Path(self.folder, name) if self.folder else None
-            figure = draw_class_maps([ClassMaps.of(sample)], meta["classes"], meta["palette"], path)
-            if self.show:
-                canvas = FigureCanvasAgg(figure)
-                canvas.draw()
-                runner.visualizer.show(np.asarray(canvas.buffer_rgba())[..., :3], wait_time=self.wait_time)
+    def figures(self, dataset: Any, batch: Any, samples: Sequence[Any]) -> Iterator[Figure]:
+        meta = dataset.metainfo
+        for sample in samples:
+            path = self.path(relative_name(sample.img_path, dataset, ".png"))
+            yield draw_class_maps([ClassMaps.of(sample)], meta["classes"], meta["palette"], path)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
 from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
+from swinv2_dense.visualization.tested_samples import TestedSamplesHook
 
 __all__ = ["ClipStripsHook", "Strip", "draw_strips"]
 
@@ -65,35 +63,15 @@ def draw_strips(strips: Sequence[Strip], path: Path | None) -> Figure:
 
 
 @HOOKS.register_module()
-class ClipStripsHook(Hook):
-    """Draws every tested clip and its prediction: what --show and --show-dir of swinv2 test switch on.
+class ClipStripsHook(TestedSamplesHook):
+    """Draws every tested clip and its prediction as CLASS_CLIP.png.
 
-    mmaction2's own hook writes whole videos, and refuses several views. Options are named as in mmdet's hook.
-
-    Args:
-        draw: whether to do anything.
-        show: show each strip in a window, for ``wait_time`` seconds.
-        test_out_dir: a folder for CLASS_CLIP.png.
+    mmaction2's own hook writes whole videos, and refuses several views.
     """
 
-    def __init__(
-        self, draw: bool = False, show: bool = False, wait_time: float = 2.0, test_out_dir: str | None = None
-    ) -> None:
-        self.draw, self.show, self.wait_time, self.folder = draw, show, wait_time, test_out_dir
-
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
-    ) -> None:
-        if not self.draw:
-            return
-        classes = runner.test_dataloader.dataset.metainfo.get("classes")
-        for views, sample in zip(data_batch["inputs"], outputs or (), strict=True):
+    def figures(self, dataset: Any, batch: Any, samples: Sequence[Any]) -> Iterator[Figure]:
+        classes = dataset.metainfo.get("classes")
+        for views, sample in zip(batch["inputs"], samples, strict=True):
             strip = Strip.of(views.numpy(), sample, None if isinstance(classes, str) else classes)
             clip = Path(sample.filename)
-            figure = draw_strips(
-                [strip], Path(self.folder, f"{clip.parent.name}_{clip.stem}.png") if self.folder else None
-            )
-            if self.show:
-                canvas = FigureCanvasAgg(figure)
-                canvas.draw()
-                runner.visualizer.show(np.asarray(canvas.buffer_rgba())[..., :3], wait_time=self.wait_time)
+            yield draw_strips([strip], self.path(f"{clip.parent.name}_{clip.stem}.png"))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
 from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
 from swinv2_dense.visualization.image_names import read_displayed, relative_name
+from swinv2_dense.visualization.tested_samples import TestedSamplesHook
 
 __all__ = ["LabelledImagesHook", "draw_labelled"]
 
@@ -46,40 +44,19 @@ def draw_labelled(image: np.ndarray, truth: str, predicted: str, score: float, p
 
 
 @HOOKS.register_module()
-class LabelledImagesHook(Hook):
-    """Draws every tested image and its prediction: what --show and --show-dir of swinv2 test switch on.
+class LabelledImagesHook(TestedSamplesHook):
+    """Draws every tested image and its prediction as NAME.png.
 
-    mmpretrain's own hook draws what the pipeline has cut out, every 5000th image, under its name alone. Options are
-    named as in mmdet's hook.
-
-    Args:
-        draw: whether to do anything.
-        show: show each in a window, for ``wait_time`` seconds.
-        test_out_dir: a folder for NAME.png of every image NAME.
+    mmpretrain's own hook draws what the pipeline has cut out, every 5000th image, under its name alone.
     """
 
-    def __init__(
-        self, draw: bool = False, show: bool = False, wait_time: float = 2.0, test_out_dir: str | None = None
-    ) -> None:
-        self.draw, self.show, self.wait_time, self.folder = draw, show, wait_time, test_out_dir
-
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
-    ) -> None:
-        if not self.draw:
-            return
-        dataset = runner.test_dataloader.dataset
+    def figures(self, dataset: Any, batch: Any, samples: Sequence[Any]) -> Iterator[Figure]:
         classes = dataset.metainfo.get("classes")
-        for sample in outputs or ():
-            path = Path(self.folder, relative_name(sample.img_path, dataset, ".png")) if self.folder else None
+        for sample in samples:
             truth = _names(sample.get("gt_label"), classes)
             predicted = _names(sample.pred_label, classes)
-            score = float(sample.pred_score.max())
-            figure = draw_labelled(read_displayed(sample.img_path), truth, predicted, score, path)
-            if self.show:
-                canvas = FigureCanvasAgg(figure)
-                canvas.draw()
-                runner.visualizer.show(np.asarray(canvas.buffer_rgba())[..., :3], wait_time=self.wait_time)
+            path = self.path(relative_name(sample.img_path, dataset, ".png"))
+            yield draw_labelled(read_displayed(sample.img_path), truth, predicted, float(sample.pred_score.max()), path)
 
 
 def _names(labels: Any, classes: Sequence[str] | None) -> str:
