@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
 from swinv2_dense.visualization.image_names import read_displayed, relative_name
-from swinv2_dense.visualization.tested_samples import TestedSamplesHook
+from swinv2_dense.visualization.sample_drawings import SampleDrawingsHook
 
 __all__ = ["ClassMaps", "ClassMapsHook", "draw_class_maps"]
 
@@ -81,7 +81,7 @@ def _veiled(image: np.ndarray, labels: np.ndarray, palette: Sequence[Sequence[in
 
 
 @HOOKS.register_module()
-class ClassMapsHook(TestedSamplesHook):
+class ClassMapsHook(SampleDrawingsHook):
     """Draws every tested image and its prediction as NAME.png; mmseg's own hook writes to the run's log folder only."""
 
     def figures(self, dataset: Any, batch: Any, samples: Sequence[Any]) -> Iterator[Figure]:

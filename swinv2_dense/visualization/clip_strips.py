@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
-from swinv2_dense.visualization.tested_samples import TestedSamplesHook
+from swinv2_dense.visualization.sample_drawings import SampleDrawingsHook
 
 __all__ = ["ClipStripsHook", "Strip", "draw_strips"]
 
@@ -63,7 +63,7 @@ def draw_strips(strips: Sequence[Strip], path: Path | None) -> Figure:
 
 
 @HOOKS.register_module()
-class ClipStripsHook(TestedSamplesHook):
+class ClipStripsHook(SampleDrawingsHook):
     """Draws every tested clip and its prediction as CLASS_CLIP.png.
 
     mmaction2's own hook writes whole videos, and refuses several views.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from swinv2_dense.files import write_figure
 from swinv2_dense.registry import HOOKS
 from swinv2_dense.visualization.image_names import read_displayed, relative_name
-from swinv2_dense.visualization.tested_samples import TestedSamplesHook
+from swinv2_dense.visualization.sample_drawings import SampleDrawingsHook
 
 __all__ = ["LabelledImagesHook", "draw_labelled"]
 
@@ -44,7 +44,7 @@ def draw_labelled(image: np.ndarray, truth: str, predicted: str, score: float, p
 
 
 @HOOKS.register_module()
-class LabelledImagesHook(TestedSamplesHook):
+class LabelledImagesHook(SampleDrawingsHook):
     """Draws every tested image and its prediction as NAME.png.
 
     mmpretrain's own hook draws what the pipeline has cut out, every 5000th image, under its name alone.

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-__all__ = ["TestedSamplesHook"]
+__all__ = ["SampleDrawingsHook"]
 
 
-class TestedSamplesHook(Hook):
+class SampleDrawingsHook(Hook):
     """Options are named as in mmdet's hook.
 
     Args:

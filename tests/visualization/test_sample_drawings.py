@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from swinv2_dense.visualization.tested_samples import TestedSamplesHook
+from swinv2_dense.visualization.sample_drawings import SampleDrawingsHook
 
 
-class Drawing(TestedSamplesHook):
+class Drawing(SampleDrawingsHook):
     def figures(self, dataset: Any, batch: Any, samples: Sequence[Any]) -> Iterator[Figure]:
         for sample in samples:
             self.drawn = [*getattr(self, "drawn", []), (dataset, batch, sample)]
