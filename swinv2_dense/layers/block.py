@@ -123,18 +123,17 @@ class SwinStage(nn.Module):
         self.downsample = PatchMerging(dim) if downsample else None
         # Saved with the weights, which mean nothing without it (section 3.3).
         self.register_buffer("pretrained_window_size", torch.tensor(pretrained_window))
-
-    @property
-    def pretrained_window(self) -> tuple[int, ...]:
-        return cast(SwinBlock, self.blocks[0]).attn.cpb_mlp.pretrained_window
+        self.pretrained_window = pretrained_window
 
     def set_pretrained_window(self, window: tuple[int, ...]) -> None:
         self.pretrained_window_size.copy_(torch.tensor(window))
         self._use(window)
 
     def _use(self, window: tuple[int, ...]) -> None:
-        for block in self.blocks:
-            cast(SwinBlock, block).attn.cpb_mlp.pretrained_window = window
+        self.pretrained_window = window
+        for module in self.blocks.modules():  # a block may be wrapped
+            if "pretrained_window" in vars(module):
+                cast(Any, module).pretrained_window = window
 
     def _follow_buffer(self) -> None:
         """Use the window that the buffer holds, which others write as they write all buffers: DDP with the first

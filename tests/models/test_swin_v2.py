@@ -231,6 +231,31 @@ def test_the_pretraining_window_is_the_buffers_whoever_writes_it(how: str) -> No
     assert model.pretrained_window_size == ((7, 5),) * 4
 
 
+class Adapter(nn.Module):
+    """As users wrap a block: it answers for nothing of it."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.inner = block
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)
+
+
+@torch.no_grad()
+def test_the_pretraining_window_reaches_wrapped_blocks() -> None:
+    model, x = small(), torch.randn(1, 3, 64, 64)
+    wrapped = copy.deepcopy(model)
+    for stage in wrapped.layers:
+        stage.blocks = nn.ModuleList(map(Adapter, stage.blocks))
+    assert relative_error(wrapped(x), list(model(x))) < 1e-6
+    for one in (model, wrapped):
+        for stage in one.layers:
+            stage.pretrained_window_size.copy_(torch.tensor([7, 5]))
+    assert relative_error(wrapped(x), list(model(x))) < 1e-6
+    assert wrapped.pretrained_window_size == ((7, 5),) * 4
+
+
 @torch.no_grad()
 def test_the_pretraining_window_of_a_call_with_other_buffers_and_from_the_meta_device() -> None:
     model, other, x = small(), small(), torch.randn(1, 3, 64, 64)
