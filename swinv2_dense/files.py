@@ -478,8 +478,8 @@ def within(folder: PathLike, name: str, what: str = "name") -> Path:
     return Path(folder, name)
 
 
-def make_out(folder: Path) -> None:
-    """Make the folder of ``--out`` where it is missing, before anything is computed for it.
+def make_out(folder: Path, option: str = "--out") -> None:
+    """Make the folder of an option where it is missing, before anything is computed for it.
 
     Raises:
         UserError: it cannot be made, or nothing may be written in it.
@@ -487,6 +487,6 @@ def make_out(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {shown(folder)} cannot be made ({error.strerror}): name another folder") from error
+        raise UserError(f"{option} {shown(folder)} cannot be made ({error.strerror}): name another folder") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--out {shown(folder)}: nothing may be written in this folder, name another")
+        raise UserError(f"{option} {shown(folder)}: nothing may be written in this folder, name another")

@@ -21,7 +21,14 @@ from swinv2_dense.checks.classes import check_losses, check_same_classes
 from swinv2_dense.checks.dataset import check_dataset, leaf_datasets
 from swinv2_dense.checks.loaders import check_evaluator
 from swinv2_dense.checks.options import options_of
-from swinv2_dense.checks.scoring import check_loader, check_metrics, check_scored, check_test_cfg, is_scored
+from swinv2_dense.checks.scoring import (
+    check_loader,
+    check_metrics,
+    check_scored,
+    check_test_cfg,
+    check_wrappers,
+    is_scored,
+)
 from swinv2_dense.engine.runner.training_state import candidates
 from swinv2_dense.errors import UserError
 from swinv2_dense.launcher import is_first_process, process_count, started_by_torchrun
@@ -76,7 +83,9 @@ def _check_data(cfg: Config, splits: Sequence[str], cut: bool) -> None:
         scored = split != "train" and is_scored(cfg.get(evaluator_key))
         if split != "train":
             check_metrics(cfg, evaluator_key)
-            check_loader(cfg[f"{split}_dataloader"], f"{split}_dataloader")
+            loader = cfg[f"{split}_dataloader"]
+            check_loader(loader, f"{split}_dataloader")
+            check_wrappers(cfg.get(evaluator_key), evaluator_key, loader.dataset, f"{split}_dataloader.dataset")
         datasets = list(leaf_datasets(cfg[f"{split}_dataloader"].dataset, f"{split}_dataloader.dataset"))
         for key, dataset in datasets:
             if split != "train":

@@ -1,4 +1,4 @@
-"""Whether images can be decoded, looked at by several processes."""
+"""Whether images can be decoded as training does, looked at by several processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
+from swinv2_dense.checks.images import read_header
+from swinv2_dense.errors import UserError
 from swinv2_dense.progress import Progress, silent
 
 __all__ = ["broken_images"]
@@ -24,11 +24,13 @@ def _problem(folder: str, name: str) -> str | None:
             return "is no regular file"
         if not path.stat().st_size:
             return "is empty"
-        with Image.open(path) as image:
-            image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"cannot be decoded ({str(error).splitlines()[0][:80] if str(error) else type(error).__name__})"
-    return None
+        deep = read_header(path, pixels=True).deep
+    except UserError as error:
+        reason = str(error.__cause__ or error) or type(error.__cause__).__name__
+        return f"cannot be decoded ({reason.splitlines()[0][:80]})"
+    return (
+        "has more than 8 bits per channel, of which loading keeps the upper 8: convert it to 8 bits" if deep else None
+    )
 
 
 def broken_images(

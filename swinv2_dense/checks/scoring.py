@@ -14,7 +14,7 @@ from swinv2_dense.checks.options import options_of
 from swinv2_dense.errors import UserError
 from swinv2_dense.suggestions import did_you_mean
 
-__all__ = ["check_loader", "check_metrics", "check_scored", "check_test_cfg", "is_scored"]
+__all__ = ["check_loader", "check_metrics", "check_scored", "check_test_cfg", "check_wrappers", "is_scored"]
 
 # Steps that change an image by chance, beside those that say so in their names.
 _BY_CHANCE = ("AutoAugment", "ColorJitter", "CopyPaste", "CutOut", "InstaBoost", "MixUp", "Mosaic", "MultiScaleCrop")
@@ -47,6 +47,26 @@ def check_loader(loader: Any, key: str) -> None:
         kind = str((loader.get(name) or {}).get("type"))
         if "Infinite" in kind:
             raise UserError(f"{key}.{name}.type={kind!r} never ends: of validation and test data take DefaultSampler")
+
+
+def check_wrappers(evaluator: Any, evaluator_key: str, dataset: Any, key: str) -> None:
+    """What wraps the data sets of a validation or a test gives every image once, and all to one annotation file.
+
+    Raises:
+        UserError: images are repeated, or those of several data sets are scored by the ids of one.
+    """
+    parts = dataset.get("datasets") or ([dataset["dataset"]] if "dataset" in dataset else [])
+    if parts and (dataset.get("times", 1) != 1 or str(dataset.get("type")).endswith("ClassBalancedDataset")):
+        raise UserError(
+            f"{key} ({dataset.get('type')}) repeats images, which would be scored several times: leave it out"
+        )
+    if len(parts) > 1 and any("ann_file" in metric for metric in _metrics(evaluator)):
+        raise UserError(
+            f"{key} has {len(parts)} data sets and {evaluator_key} one ann_file: ids of images of one would be taken "
+            "for those of another; test on each alone, or write one annotation file of all"
+        )
+    for part in parts:
+        check_wrappers(evaluator, evaluator_key, part, f"{key}.dataset")
 
 
 def check_scored(evaluator: Any, evaluator_key: str, key: str, dataset: Any, *, cut: bool = False) -> None:

@@ -59,10 +59,12 @@ class Service:
         folder: for the files of the answers.
 
     Raises:
-        UserError: the model cannot be loaded.
+        UserError: the model cannot be loaded, or no detection has such a score.
     """
 
     def __init__(self, load: Callable[[Window, float], Predictor], window: Window, score: float, folder: Path) -> None:
+        if not 0 <= score <= 1:
+            raise UserError(f"--score {score:g}: give a number from 0 to 1")
         self.score, self.lowest = score, min(LOWEST_SCORE, score)
         self._load, self._folder = load, folder
         self.first = load(window, self.lowest)

@@ -22,11 +22,13 @@ def test_broken_images_are_listed_with_what_is_wrong(tmp_path: Path, workers: in
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("no image")
     (tmp_path / "folder.jpg").mkdir()
-    names = ["good.png", "grey_alpha.png", "cut.jpg", "empty.jpg", "text.jpg", "folder.jpg"]
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 256).save(tmp_path / "deep.png")  # which training refuses
+    names = ["good.png", "grey_alpha.png", "cut.jpg", "empty.jpg", "text.jpg", "folder.jpg", "deep.png"]
     done: list[int] = []
     found = dict(broken_images(tmp_path, names, workers=workers, progress=lambda step, at, total: done.append(at)))
     assert list(found) == names[2:]
     assert "cannot be decoded" in found["cut.jpg"] and "cannot be decoded" in found["text.jpg"]
     assert found["empty.jpg"] == "is empty"
     assert found["folder.jpg"] == "is no regular file"
-    assert done == [1, 2, 3, 4, 5, 6]
+    assert found["deep.png"].startswith("has more than 8 bits per channel")
+    assert done == [1, 2, 3, 4, 5, 6, 7]

@@ -9,7 +9,14 @@ from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
-from swinv2_dense.checks.scoring import check_loader, check_metrics, check_scored, check_test_cfg, is_scored
+from swinv2_dense.checks.scoring import (
+    check_loader,
+    check_metrics,
+    check_scored,
+    check_test_cfg,
+    check_wrappers,
+    is_scored,
+)
 from swinv2_dense.errors import UserError
 
 COCO = {"type": "CocoMetric", "ann_file": "a.json"}
@@ -55,6 +62,23 @@ def test_a_part_of_the_images_is_not_scored_against_all_annotations() -> None:
     scored({"type": "CocoDataset", "test_mode": True, "indices": 2}, {"type": "Accuracy"})
     dataset = ConfigDict(type="CocoDataset", test_mode=True, indices=2)
     check_scored(COCO, "test_evaluator", "test_dataloader.dataset", dataset, cut=True)
+
+
+@pytest.mark.parametrize("kind", [{"type": "RepeatDataset", "times": 2}, {"type": "ClassBalancedDataset"}])
+def test_images_are_not_scored_several_times(kind: dict[str, Any]) -> None:
+    wrapped = ConfigDict(type="ConcatDataset", datasets=[{**kind, "dataset": {"type": "CocoDataset"}}])
+    with pytest.raises(UserError, match=r"^a\.dataset .*Dataset.*repeats images"):
+        check_wrappers(COCO, "test_evaluator", wrapped, "a")
+    once = ConfigDict(type="RepeatDataset", times=1, dataset={"type": "CocoDataset"})
+    check_wrappers(COCO, "test_evaluator", once, "a")
+
+
+def test_one_annotation_file_is_of_one_data_set() -> None:
+    """Ids of images are unique in a file alone."""
+    two = ConfigDict(type="ConcatDataset", datasets=[{"type": "CocoDataset"}] * 2)
+    with pytest.raises(UserError, match="a has 2 data sets and test_evaluator one ann_file"):
+        check_wrappers([COCO], "test_evaluator", two, "a")
+    check_wrappers({"type": "IoUMetric"}, "test_evaluator", two, "a")
 
 
 def test_what_stays_the_same_passes() -> None:

@@ -334,6 +334,7 @@ def test_mistakes(run_of: RunOf, tmp_path: Path, capsys: pytest.CaptureFixture[s
         ([str(run.weights)], "--config NAME"),
         ([str(run.checkpoint), "--device", "nonsense"], "device 'nonsense' cannot be used"),
         ([str(run.checkpoint), "--window", "0"], "window_size=0"),
+        ([str(run.checkpoint), "--score", "2"], "--score 2: give a number from 0 to 1"),
         ([str(run.checkpoint), "--host", "192.0.2.1"], "--host 192.0.2.1 is no address of this machine"),
     ]:
         assert main(["serve", *argv, "--port", "0"]) == 1

@@ -132,6 +132,12 @@ def test_what_is_no_window(text: str) -> None:
         window_of(text)
 
 
+@pytest.mark.parametrize("score", [2.0, -0.1, float("nan")])
+def test_scores_that_no_detection_has(score: float, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--score .* give a number from 0 to 1"):
+        Service(lambda *_: pytest.fail("loaded"), None, score, tmp_path)
+
+
 def test_mistakes_name_the_file_alone(run_of: RunOf, folder: Path, video: Path, tmp_path: Path) -> None:
     (folder / "broken.png").write_bytes(b"broken")
     service, _ = served(run_of("detection"), tmp_path / "answers")

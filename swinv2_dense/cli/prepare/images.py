@@ -42,7 +42,7 @@ def check_images(folder: Path, names: Sequence[str], workers: int | None, what: 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if not args.folder.is_dir():
-        raise UserError(f"{args.folder} does not exist: give a folder of images")
+        raise UserError(f"{args.folder} is no folder: give a folder of images")
     names = list(images_below(args.folder))
     if not names:
         raise UserError(f"{args.folder} holds no images: give a folder of images")

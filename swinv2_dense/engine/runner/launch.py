@@ -17,7 +17,7 @@ from mmengine.registry import HOOKS, METRICS
 from swinv2_dense.checkpoint import read, read_meta
 from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.classes import check_trained, warn_of_other_input
-from swinv2_dense.checks.dataset import semantic_leaf
+from swinv2_dense.checks.dataset import leaf_datasets, semantic_leaf
 from swinv2_dense.checks.options import options_of
 from swinv2_dense.checks.types import check_types
 from swinv2_dense.cpu.convolution import fast_convolutions
@@ -28,7 +28,7 @@ from swinv2_dense.engine.runner.flexible_runner import DenseFlexibleRunner
 from swinv2_dense.engine.strategies.choice import runner_for
 from swinv2_dense.errors import UserError
 from swinv2_dense.extras import missing
-from swinv2_dense.files import writing
+from swinv2_dense.files import make_out, writing
 from swinv2_dense.inference.augmentation import augmentation
 from swinv2_dense.inference.stored_config import config_of
 from swinv2_dense.launcher import process_count
@@ -246,6 +246,7 @@ def show_predictions(cfg: Config, show: bool, folder: str | None, wait_time: flo
         )
     hook.update(draw=True, show=show, wait_time=wait_time)
     if folder is not None:
+        make_out(Path(folder), "--show-dir")
         hook.test_out_dir = os.path.abspath(folder)
 
 
@@ -267,6 +268,6 @@ def use_tta(cfg: Config) -> None:
     Raises:
         UserError: there is nothing to merge predictions with.
     """
-    dataset = cfg.test_dataloader.dataset
-    merging, dataset.pipeline = augmentation(cfg, dataset.get("pipeline") or ())
+    for _, dataset in leaf_datasets(cfg.test_dataloader.dataset, "test_dataloader.dataset"):
+        merging, dataset.pipeline = augmentation(cfg, dataset.get("pipeline") or ())
     cfg.model = ConfigDict(**merging, module=cfg.model)
