@@ -191,6 +191,7 @@ class Predictor:
         from mmengine.registry import DefaultScope
 
         from swinv2_dense.cpu.convolution import fast_convolutions
+        from swinv2_dense.inference.lean_class_maps import lean_class_maps
 
         model: Any = self.loaded.model
         with (
@@ -198,6 +199,7 @@ class Predictor:
             evaluating(model),
             torch.inference_mode(),
             fast_convolutions(model),
+            lean_class_maps(model),
             self._in_dtype(model),
             DefaultScope.overwrite_default_scope(self.loaded.scope),
         ):
