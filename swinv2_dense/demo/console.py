@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -44,9 +46,17 @@ class DemoConsole:
         self.step_number += 1
         self.console.print(f"[bold]{self.step_number}/{self.steps}  {title}[/bold]", markup=True)
         start = time.perf_counter()
+        self._catch_logger()
         with contextlib.redirect_stdout(self._log), contextlib.redirect_stderr(self._log):
             yield
         self.say(f"took {_duration(time.perf_counter() - start)}")
+
+    def _catch_logger(self) -> None:
+        """Have mmengine's logger write to the log: importing mmdet makes one, on what is the screen then."""
+        if MMLogger.check_instance_created("mmengine"):
+            for handler in MMLogger.get_instance("mmengine").handlers:
+                if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr):
+                    handler.setStream(self._log)
 
     def say(self, text: str) -> None:
         for line in text.splitlines():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
 import pytest
+from mmengine.logging import MMLogger
 
 from swinv2_dense.demo.console import DemoConsole
 
@@ -23,6 +25,23 @@ def test_libraries_are_heard_in_the_log_only(tmp_path: Path, capsys: pytest.Capt
     assert lines[:2] == ["1/1  Make tea", "it is [hot]"]
     assert lines[-1] == "afterwards"
     assert (tmp_path / "demo.log").read_text() == "kettle on\nsteam\n"
+
+
+def test_a_logger_that_was_there_before_writes_into_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    existed = MMLogger.check_instance_created("mmengine")
+    logger = MMLogger.get_instance("mmengine")  # as importing mmdet makes it
+    screen = logging.StreamHandler(sys.stdout)
+    logger.addHandler(screen)
+    try:
+        console = DemoConsole(tmp_path / "demo.log", steps=1)
+        with console.step("Make tea"):
+            logger.warning("kettle on")
+        assert "kettle on" not in capsys.readouterr().out
+        assert "kettle on" in (tmp_path / "demo.log").read_text()
+    finally:
+        logger.removeHandler(screen)
+        if not existed:
+            MMLogger._instance_dict.pop("mmengine")
 
 
 def test_progress_without_a_terminal_is_a_line_every_tenth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
