@@ -12,16 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from swinv2_dense.files import read_text, write_figure, write_image, write_text
 from swinv2_dense.inference.results import Result
+from swinv2_dense.visualization.captions import write_words
 
 __all__ = ["class_table", "draw_confusion", "draw_curves", "metric_step", "read_scalars", "write_csv", "write_worst"]
 
 NOTHING = "(nothing)"
 _WRITTEN_IN = 25  # classes, up to which the numbers are written into the matrix
+_NAMED = 150  # classes at most whose names are written beside it; of more, every second, third ...
+_LONGEST = 40  # letters of a name there
+_TITLE = 20  # pixels: height of the line above them
 _GAP = 8  # white pixels between truth and prediction
 # What is no curve of training: counters and times.
 _NO_CURVES = ("epoch", "iter", "step", "time", "data_time", "memory", "base_lr")
@@ -69,9 +72,11 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="predicted", ylabel="true", xticks=range(len(labels)), yticks=range(len(labels)))
-    axes.set_xticklabels(labels, rotation=90)
-    axes.set_yticklabels(labels)
+    named = range(0, len(labels), -(-len(labels) // _NAMED))
+    names = [labels[i] if len(labels[i]) <= _LONGEST else f"{labels[i][: _LONGEST - 3]}..." for i in named]
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_xticks(named, names, rotation=90)
+    axes.set_yticks(named, names)
     if len(labels) <= _WRITTEN_IN:
         for row, column in np.argwhere(shown > 0):
             ink = "white" if shares[row, column] > 0.5 else "black"
@@ -112,6 +117,7 @@ def metric_step(rows: Sequence[dict[str, Any]], place: int) -> int:
 def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> bool:
     """Draw losses and metrics over the steps; False where nothing was logged."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for place, row in enumerate(rows):
@@ -131,6 +137,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], path: Path) -> bool:
         for name in chosen:
             axes.plot(*zip(*curves[name], strict=True), marker="." if len(curves[name]) < 30 else None, label=name)
         axes.set(xlabel="step", title=title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend(fontsize="x-small")
     write_figure(path, figure, dpi=110)
@@ -143,16 +150,22 @@ def write_worst(cases: Iterable[tuple[float, Result, Result]], folder: Path) -> 
     earlier = [path for path in folder.glob("*.jpg") if re.match(r"\d{2,}_", path.name)]
     written = []
     for number, (_, truth, predicted) in enumerate(cases, start=1):
-        left, right = replace(truth, image=predicted.image).plot(), predicted.plot()
-        gap = np.full((left.shape[0], _GAP, 3), 255, np.uint8)
-        sheet = np.concatenate([left, gap, right], axis=1)
-        for text, x in (("truth", 6), ("prediction", left.shape[1] + _GAP + 6)):
-            for thickness, ink in ((3, (0, 0, 0)), (1, (255, 255, 255))):
-                place = (x, sheet.shape[0] - 6)
-                cv2.putText(sheet, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, thickness, cv2.LINE_AA)
+        pair = [replace(truth, image=predicted.image, scores=None), predicted]
+        sheets = [_titled(r.enlarged().plot(), title) for r, title in zip(pair, ("truth", "prediction"), strict=True)]
+        height, width = sheets[0].shape[:2]
+        axis = int(width <= 3 * height)  # strips of frames one below the other
+        gap = np.full((height, _GAP, 3) if axis else (_GAP, width, 3), 255, np.uint8)
+        sheet = np.concatenate([sheets[0], gap, sheets[1]], axis)
         path = folder / f"{number:02}_{Path(truth.source).stem}.jpg"
         write_image(path, sheet)
         written.append(path)
     for path in set(earlier) - set(written):
         path.unlink()
     return written
+
+
+def _titled(image: np.ndarray, title: str) -> np.ndarray:
+    """The image with a strip above it for its title, so that nothing is covered."""
+    strip = np.full((_TITLE, image.shape[1], 3), 255, np.uint8)
+    write_words(strip, title, (0, _TITLE - 1), 0.5)
+    return np.concatenate([strip, image])

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from swinv2_dense.files import write_figure
 
@@ -78,14 +79,15 @@ def draw_curves(path: Path, losses: Sequence[float], scores: dict[str, list[tupl
     axis.plot(steps, losses, color="0.8", linewidth=0.8, label="loss")
     axis.plot(steps, _running_mean(np.asarray(losses)), color="0.25", linewidth=1.8, label="loss, running mean")
     axis.set(xlabel="iteration", ylabel="loss", ylim=(0, None), title=title)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     right = axis.twinx()
     for (name, points), colour in zip(scores.items(), _COLOURS, strict=False):
         right.plot(
             *zip(*points, strict=True), marker="o", color=colour, label=f"{name}, {points[-1][1]:.2f} at the end"
         )
-    right.set(ylabel=f"{', '.join(scores)} on held-out data", ylim=(0, 1))
+    right.set(ylabel=f"{', '.join(scores)} on held-out data", ylim=(0, 1.02))
     handles = [line for side in (axis, right) for line in side.get_lines()]
-    axis.legend(handles=handles, loc="upper center", ncols=len(handles), frameon=False, fontsize=8)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
     axis.spines["top"].set_visible(False)
     right.spines["top"].set_visible(False)
     write_figure(path, figure, dpi=110)

@@ -19,6 +19,7 @@ __all__ = ["Classification", "Detections", "Reconstruction", "Result", "Segmenta
 # COCO's ids of its 80 categories have gaps.
 _COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 _LEGEND_FROM = 200  # pixels: in smaller images a legend would cover what it is about
+_ENLARGED = 2000  # pixels, the longer side of a small image at most
 _VEIL = 0.6  # opacity of the colours of a class map
 _COCO_ENDS = ("person", "toothbrush")
 
@@ -78,9 +79,15 @@ class Result:
             return self
         return self.resized(max(1, round(width * scale)), max(1, round(height * scale)))
 
+    def enlarged(self) -> Self:
+        """The same on an image that is large enough for words; clips as they are."""
+        height, width = self.image.shape[-3:-1]
+        times = 1 if self.image.ndim == 4 else _times(self.image)
+        return self if times == 1 else self.resized(times * width, times * height)
+
     def resized(self, width: int, height: int) -> Self:
-        """The same on a smaller image."""
-        return replace(self, image=_smaller(self.image, width, height))
+        """The same on an image of another size."""
+        return replace(self, image=_resized(self.image, width, height))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`plot` as an image of the name's format.
@@ -134,7 +141,7 @@ class Detections(Result):
         scale = np.array([width / self.image.shape[1], height / self.image.shape[0]] * 2, np.float32)
         masks = self.masks
         if masks is not None:
-            smaller = [_smaller(mask.astype(np.uint8), width, height) for mask in masks]
+            smaller = [_resized(mask.astype(np.uint8), width, height) for mask in masks]
             masks = np.array(smaller, bool).reshape(-1, height, width)
         return replace(super().resized(width, height), boxes=self.boxes * scale, masks=masks)
 
@@ -165,7 +172,8 @@ class Detections(Result):
         return entries
 
     def plot(self) -> np.ndarray:
-        """By mmdet's visualizer; a mask has its class's colour, a little off so that neighbours differ."""
+        """By mmdet's visualizer; a mask has its class's colour, a little off so that neighbours differ. A truth, which
+        has no scores, with its names alone."""
         import torch
         from mmdet.structures import DetDataSample
         from mmengine.structures import InstanceData
@@ -174,20 +182,31 @@ class Detections(Result):
 
         if not len(self):
             return self.image.copy()
-        instances = InstanceData(
-            bboxes=torch.as_tensor(self.boxes), labels=torch.as_tensor(self.labels), scores=torch.as_tensor(self.scores)
-        )
+        instances = InstanceData(bboxes=torch.as_tensor(self.boxes), labels=torch.as_tensor(self.labels))
         if self.masks is not None:
             instances.masks = torch.as_tensor(self.masks)
         visualizer = DetVisualizer()
         names = [self.name_of(i) for i in range(len(self._colours()))]
         visualizer.dataset_meta = {"classes": names, "palette": self._colours()}
-        sample = DetDataSample(pred_instances=instances)
-        visualizer.add_datasample("", self._rgb(), sample, draw_gt=False, pred_score_thr=0.0)
+        true = self.scores is None
+        if not true:
+            instances.scores = torch.as_tensor(self.scores)
+        sample = DetDataSample(**{"gt_instances" if true else "pred_instances": instances})
+        visualizer.add_datasample("", self._rgb(), sample, draw_gt=true, draw_pred=not true, pred_score_thr=0.0)
         return visualizer.drawn[..., ::-1].copy()
 
 
-def _smaller(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share == 0 or share >= 0.01 else "<1%"
+
+
+def _times(image: np.ndarray) -> int:
+    """By how much an image (H x W x 3) is to be enlarged so that words fit on it."""
+    shorter, longer = sorted(image.shape[:2])
+    return max(1, min(-(-_LEGEND_FROM // shorter), _ENLARGED // longer))
+
+
+def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """An image as the eye sees it; of a map or a mask, H x W, single pixels."""
     import cv2
 
@@ -223,13 +242,13 @@ class SegmentationMap(Result):
         )
 
     def resized(self, width: int, height: int) -> Self:
-        smaller = _smaller(self.map, width, height)
+        smaller = _resized(self.map, width, height)
         masks = smaller[None] == self.labels[:, None, None]
         return replace(super().resized(width, height), map=smaller, masks=masks)
 
     def summary(self) -> str:
         assert self.scores is not None
-        return ", ".join(f"{name} {share:.0%}" for name, share in zip(self.names, self.scores, strict=True))
+        return ", ".join(f"{name} {_percent(share)}" for name, share in zip(self.names, self.scores, strict=True))
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One object, with the share of the pixels of each class."""
@@ -239,32 +258,16 @@ class SegmentationMap(Result):
 
     def plot(self) -> np.ndarray:
         """The classes' colours over the image; classes that are not listed stay as they are."""
+        from swinv2_dense.visualization.captions import write_legend
+
         drawn, colours = self.image.copy(), self._colours()
         painted = np.isin(self.map, self.labels)
         bgr = np.array(colours, np.uint8)[self.map[painted], ::-1]
         drawn[painted] = drawn[painted] * (1 - _VEIL) + bgr * _VEIL
         if min(self.map.shape) < _LEGEND_FROM:
             return drawn
-        return _with_legend(drawn, self.names, [colours[label] for label in self.labels])
-
-
-def _with_legend(image: np.ndarray, names: Sequence[str], colours: Sequence[Any]) -> np.ndarray:
-    """The names of the classes in their colours, in the upper left corner, as many as there is room for."""
-    import cv2
-
-    size = max(0.4, min(image.shape[:2]) / 1200)
-    line = int(34 * size)
-    for row, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        bottom = (row + 1) * line
-        if bottom + 4 > image.shape[0]:
-            break
-        bgr = tuple(int(value) for value in reversed(colour))
-        cv2.rectangle(image, (4, bottom - line + 6), (4 + line - 6, bottom), bgr, -1)
-        for thickness, ink in ((3, (0, 0, 0)), (1, (255, 255, 255))):
-            cv2.putText(
-                image, name, (line + 6, bottom - 2), cv2.FONT_HERSHEY_SIMPLEX, size, ink, thickness, cv2.LINE_AA
-            )
-    return image
+        write_legend(drawn, self.names, [colours[label] for label in self.labels])
+        return drawn
 
 
 @dataclass
@@ -296,14 +299,20 @@ class Classification(Result):
         return [self._about() | (ranked[0] if ranked else {}) | {"top": ranked}]
 
     def plot(self) -> np.ndarray:
-        """The image, or eight frames of the clip, with the names."""
+        """The image, or eight frames of the clip, with the names; small ones enlarged, so that the names fit."""
+        from swinv2_dense.visualization.captions import write_legend
+
         image = self.image
         if image.ndim == 4:
             chosen = np.linspace(0, len(image) - 1, min(8, len(image))).round().astype(int)
             image = np.concatenate(list(image[chosen]), axis=1)
-        assert self.scores is not None
-        lines = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
-        return _with_legend(np.array(image), lines, [(40, 40, 40)] * len(lines))
+        lines = self.names
+        if self.scores is not None:
+            lines = [f"{name} {score:.2f}" for name, score in zip(lines, self.scores, strict=True)]
+        times = _times(image)
+        drawn = image.repeat(times, axis=0).repeat(times, axis=1)
+        write_legend(drawn, lines)
+        return drawn
 
 
 @dataclass
@@ -321,7 +330,7 @@ class Reconstruction(Result):
         return cls(**{**about, "image": image}, masked=masked, reconstruction=made)
 
     def resized(self, width: int, height: int) -> Self:
-        masked, made = (_smaller(image, width, height) for image in (self.masked, self.reconstruction))
+        masked, made = (_resized(image, width, height) for image in (self.masked, self.reconstruction))
         return replace(super().resized(width, height), masked=masked, reconstruction=made)
 
     def difference(self) -> float:

@@ -151,7 +151,7 @@ def _draw_class(data: dict[str, Any], classes: Sequence[str]) -> np.ndarray:
     image = inputs[0].transpose(1, 2, 3, 0)[..., ::-1] if inputs.ndim == 5 else inputs.transpose(1, 2, 0)
     labels = np.zeros(0, np.int64) if label is None else label.numpy().reshape(-1)
     image = np.ascontiguousarray(image.astype(np.uint8))
-    return Classification(image, classes=classes, labels=labels, scores=np.ones(len(labels))).plot()
+    return Classification(image, classes=classes, labels=labels).plot()
 
 
 def _attempts(pipeline: Compose, dataset: Any, index: int) -> Iterator[dict[str, Any] | None]:

@@ -16,6 +16,7 @@ from swinv2_dense.registry import VISUALIZERS
 
 __all__ = ["DetVisualizer"]
 
+_GROWS_FROM = 700  # pixels of the shorter side
 _GENERATOR = threading.Lock()  # NumPy's random numbers are the process's
 
 
@@ -27,11 +28,18 @@ class DetVisualizer(DetLocalVisualizer):
     has its class's colour, a little off, so that neighbours of a class differ, and the same in every run. Matplotlib
     draws what lies over the image and not the image, and masks are blended where they are.
 
+    Lines and letters grow with images whose shorter side has more than 700 pixels, and names stay inside the image.
+
     ``ground``: the image without what Matplotlib draws; ``drawn``: the last drawing; uint8, H x W x 3, RGB.
     """
 
     ground: np.ndarray
     drawn: np.ndarray
+    line_width: float
+
+    def __init__(self, name: str = "visualizer", **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        self._thin = self.line_width
 
     def add_datasample(self, *args: Any, **kwargs: Any) -> None:
         with _repeatable():
@@ -47,6 +55,20 @@ class DetVisualizer(DetLocalVisualizer):
             shown.remove()
         self.ax_save.set(xlim=(0, self.width), ylim=(self.height, 0))
         self.ground = image.astype(np.uint8)
+        self._scale = max(1.0, min(image.shape[:2]) / _GROWS_FROM)
+        self.line_width = self._thin * self._scale
+
+    def draw_polygons(self, polygons: Any, *args: Any, line_widths: float = 2, **kwargs: Any) -> DetVisualizer:
+        return super().draw_polygons(polygons, *args, line_widths=line_widths * self._scale, **kwargs)
+
+    def draw_texts(self, texts: Any, positions: Any, font_sizes: float = 13, **kwargs: Any) -> DetVisualizer:
+        """Write one text; what would reach over the right or the lower edge is moved inside."""
+        super().draw_texts(texts, positions, font_sizes=font_sizes * self._scale, **kwargs)
+        text = self.ax_save.texts[-1]
+        extent = text.get_window_extent()  # from the lower left corner
+        x, y = text.get_position()
+        text.set_position((x - max(0, min(extent.x1 - self.width, extent.x0)), y + min(0, extent.y0)))
+        return self
 
     def get_image(self) -> np.ndarray:
         """The image with what is drawn over it so far: uint8, H x W x 3, RGB."""

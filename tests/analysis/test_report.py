@@ -43,7 +43,40 @@ def test_drawings(tmp_path: Path) -> None:
     predicted = Classification.of(np.array([0.2, 0.8]), image=np.full((50, 70, 3), 99, np.uint8))
     (path,) = write_worst([(0.8, truth, predicted)], tmp_path)
     assert path.name == "01_photo.jpg"
-    assert cv2.imread(str(path)).shape == (50, 148, 3)
+    sheet = cv2.imread(str(path))
+    height, width = 4 * 50, 2 * 4 * 70 + 8  # enlarged, so that the names fit, with a line above for the titles
+    assert sheet.shape == (20 + height, width, 3)
+    assert (np.abs(sheet[180:, :280].astype(int) - 99) < 8).all()  # nothing covers the lower part of the image
+
+
+def test_truth_has_no_score(tmp_path: Path) -> None:
+    image = np.full((200, 240, 3), 99, np.uint8)
+    predicted = Classification.of(np.array([1.0]), image=image, classes=("cat",))
+    truth = Classification(image, "x/a.jpg", classes=("cat",), labels=np.array([0]), scores=np.ones(1))
+    (path,) = write_worst([(0.8, truth, predicted)], tmp_path)
+    sheet = cv2.imread(str(path))
+    plates = [(np.abs(part[20:60].astype(int) - 99) > 30).any(axis=(0, 2)).sum() for part in np.split(sheet, [244], 1)]
+    assert plates[0] < plates[1] - 10  # "cat" is shorter than "cat 1.00"
+
+
+def test_strips_of_frames_lie_one_below_the_other(tmp_path: Path) -> None:
+    clip = Classification.of(np.array([0.2, 0.8]), image=np.full((8, 200, 220, 3), 99, np.uint8), source="a.mp4")
+    (path,) = write_worst([(0.8, clip, clip)], tmp_path)
+    assert cv2.imread(str(path)).shape == (2 * 220 + 8, 8 * 220, 3)
+
+
+@pytest.mark.parametrize(("count", "named"), [(3, 3), (150, 150), (151, 76), (1000, 143)])
+def test_names_beside_the_matrix_do_not_overlap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, named: int
+) -> None:
+    figures = []
+    monkeypatch.setattr("swinv2_dense.analysis.report.write_figure", lambda path, figure, dpi: figures.append(figure))
+    draw_confusion(np.pad(np.eye(count), (0, 1)), [f"class {i} " + "x" * 60 for i in range(count)], tmp_path / "a.png")
+    axes = figures[0].axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(labels) == len(axes.get_xticklabels()) == named
+    assert max(map(len, labels)) == 40
+    assert labels[1].startswith(f"class {axes.get_yticks()[1]} ")
 
 
 def test_the_worst_of_an_earlier_analysis_do_not_stay(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,3 +39,14 @@ def test_curves_show_the_scores(tmp_path: Path) -> None:
     draw_curves(tmp_path / "a" / "curves.png", losses, {"box AP": [(10, 0.2), (30, 0.6)]}, title="training")
     draw_curves(tmp_path / "b" / "curves.png", losses, {}, title="training")
     assert share(read(tmp_path / "a" / "curves.png"), RED) > share(read(tmp_path / "b" / "curves.png"), RED) == 0
+
+
+def test_the_legend_lies_beside_the_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr("swinv2_dense.demo.drawings.write_figure", lambda path, figure, dpi: figures.append(figure))
+    draw_curves(tmp_path / "a.png", [2.2, 2.3], {"top-1": [(1, 0.9), (2, 1.0)]}, title="a title")
+    (figure,) = figures
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for axes in figure.axes)
+    assert all(tick == round(tick) for tick in figure.axes[0].get_xticks())

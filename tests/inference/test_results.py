@@ -118,12 +118,31 @@ def test_labels_and_scores() -> None:
     assert [kind["name"] for kind in entry["top"]] == ["b", "c"]
     assert result.summary() == "b 0.60, c 0.30"
     clip = Classification.of(probabilities, image=np.zeros((12, 20, 30, 3), np.uint8))
-    assert clip.plot().shape == (20, 8 * 30, 3)
+    assert clip.plot().shape == (8 * 20, 8 * 8 * 30, 3)  # as large as 2000 pixels of width allow
     assert clip.names[0] == "class 1"
 
 
 def test_drawing_leaves_the_image_as_it_is() -> None:
     image = np.full((60, 80, 3), 90, np.uint8)
     result = Classification.of(np.array([0.7, 0.3]), image=image)
-    assert (result.plot() != image).any()
+    drawn = result.plot()
+    assert drawn.shape == (4 * 60, 4 * 80, 3)  # so large that the names fit
+    assert (drawn != 90).any()
     assert (image == 90).all()
+
+
+def test_enlarged() -> None:
+    large = detections(("cat", "dog")).enlarged()
+    times = large.image.shape[0] // IMAGE.shape[0]
+    assert min(large.image.shape[:2]) >= 200
+    assert large.boxes is not None
+    assert large.boxes.tolist() == (detections(("cat", "dog")).boxes * times).tolist()
+    assert large.enlarged() is large
+    line = Classification.of(np.ones(1), image=np.zeros((1, 1500, 3), np.uint8))
+    assert line.enlarged() is line  # a thousand times as large would not fit the memory
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.004, "<1%"), (0.2, "20%"), (0.0099, "<1%"), (0.01, "1%")])
+def test_small_shares_are_not_none(share: float, shown: str) -> None:
+    result = SegmentationMap(IMAGE, classes=("sky",), labels=np.array([0]), scores=np.array([share]))
+    assert result.summary() == f"sky {shown}"

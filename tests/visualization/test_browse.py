@@ -160,9 +160,10 @@ def test_images_of_a_class(tmp_path: Path, clean_run: None) -> None:
     cfg, _ = use_own_data(cfg, data, Choices(image_size=32))
     written = browse(cfg, tmp_path / "out", 2)
     assert [path.parent.name for path in written] == ["ant", "bee"]
-    before, after = halves(written[0], 60)
-    assert before.shape == (40, 60, 3)
-    assert after.shape[1] == 32
+    before, after = halves(written[0], 5 * 60)  # 40 x 60 pixels, enlarged for the names; 32 x 32 behind the crop
+    assert before[210:].min() > 240
+    assert (before[:200, -20:] < 250).any()
+    assert after.shape == (7 * 32, 7 * 32, 3)
 
 
 def test_clips_are_strips_of_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_run: None) -> None:

@@ -72,5 +72,27 @@ def test_one_mask_and_names_of_colours(scene: tuple[np.ndarray, DetDataSample]) 
     assert (image == 100).all()
 
 
+@pytest.mark.parametrize("place", [(190, 20), (20, 146), (195, 147), (0, 0)])
+def test_names_at_the_edge_are_moved_inside(place: tuple[int, int]) -> None:
+    visualizer = DetVisualizer()
+    visualizer.set_image(np.full((150, 200, 3), 100, np.uint8))
+    visualizer.draw_texts("traffic light", np.array(place), font_sizes=8)
+    extent = visualizer.ax_save.texts[0].get_window_extent()
+    assert extent.x0 >= 0
+    assert extent.y0 >= 0
+    assert extent.x1 <= 200.5
+    assert extent.y1 <= 150.5
+
+
+def test_letters_and_lines_grow_with_the_image() -> None:
+    sizes = []
+    for scale in (1, 2, 4):
+        visualizer = DetVisualizer()
+        visualizer.set_image(np.zeros((700 * scale, 800 * scale, 3), np.uint8))
+        visualizer.draw_texts("cat", np.array([10, 10]), font_sizes=13)
+        sizes.append((visualizer.ax_save.texts[0].get_fontsize(), visualizer.line_width))
+    assert sizes == [(13, 3), (26, 6), (52, 12)]
+
+
 def test_a_config_finds_it() -> None:
     assert VISUALIZERS.get("swinv2_dense.DetVisualizer") is DetVisualizer
