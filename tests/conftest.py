@@ -50,8 +50,8 @@ SLOW = {
     *("visualization/test_browse.py", "visualization/test_grad_cam.py", "web/test_service.py"),
 }
 
-# Autograd counts the devices once, at the first gradient. Fake tensors make torch count a GPU that is not there, and with
-# a GPU counted no process that is forked later may compute a gradient: so the first gradient comes before all tests.
+# Autograd counts the devices once, at the first gradient. Fake tensors make torch count a GPU that is not there, and
+# with a GPU counted no process forked later may compute a gradient: so the first gradient comes before all tests.
 torch.ones((), requires_grad=True).backward()
 
 
