@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import socket
 import sys
@@ -19,6 +18,7 @@ from mmengine.utils import import_modules_from_strings
 
 from swinv2_dense.cli import common as cli
 from swinv2_dense.engine.runner import launch
+from tests.processes import forkserver
 
 STRATEGIES = Path(__file__).parents[2] / "configs" / "_base_" / "strategies"
 
@@ -50,21 +50,6 @@ def _train(cfg: Config, environment: dict[str, str], output: str) -> None:
     os._exit(status)
 
 
-_context = multiprocessing.get_context("forkserver")  # imports once for all runs, and has run nothing itself
-_context.set_forkserver_preload(
-    [
-        "tests.engine.sharded_run",
-        "matplotlib.pyplot",
-        *("mmdet.datasets", "mmdet.engine", "mmdet.evaluation", "mmdet.models", "mmdet.visualization"),
-        *(
-            "swinv2_dense.datasets.instaboost",
-            "swinv2_dense.engine.strategies.fully_sharded",
-            "swinv2_dense.models.det_tta",
-        ),
-    ]
-)
-
-
 def train(cfg: Config, processes: int) -> tuple[list[int], list[str]]:
     """Train in so many processes; returns the exit status and the output of each."""
     Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
@@ -78,7 +63,7 @@ def train(cfg: Config, processes: int) -> tuple[list[int], list[str]]:
     for rank in range(processes):
         output = tempfile.NamedTemporaryFile(dir=cfg.work_dir, suffix=".txt", delete=False).name  # noqa: SIM115
         place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)} if processes > 1 else {}
-        process: Any = _context.Process(target=_train, args=(cfg, {**environment, **place}, output))
+        process: Any = forkserver.Process(target=_train, args=(cfg, {**environment, **place}, output))
         process.start()
         started.append((process, output))
     for process, _ in started:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import resource
@@ -14,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.figure  # noqa: F401  what a runner imports is imported once for all runs
 import numpy as np
 import torch
 import yapf.yapflib.yapf_api
@@ -29,6 +27,7 @@ from torch.utils.data import Dataset
 from swinv2_dense.cli import common as cli
 from swinv2_dense.engine.runner import launch
 from swinv2_dense.models import SwinTransformerV2
+from tests.processes import forkserver
 
 ITERATIONS, INTERVAL, BATCHES = 12, 4, 6  # in all, between checkpoints, in an epoch
 VALIDATED = 3  # between validations
@@ -217,14 +216,10 @@ def _train(cfg: Config, hooks: list[Hook], output: str) -> None:
     os._exit(status)
 
 
-_context = multiprocessing.get_context("forkserver")  # imports once for all runs, and has run nothing itself
-_context.set_forkserver_preload(["tests.engine.toy_run"])
-
-
 def run(cfg: Config, *hooks: Hook) -> tuple[int, str]:
     """Train in a process of its own; returns its exit status (-9: killed) and what it printed."""
     output = Path(cfg.work_dir).parent / f"output_{time.monotonic_ns()}.txt"
-    process = _context.Process(target=_train, args=(cfg, list(hooks), str(output)))
+    process = forkserver.Process(target=_train, args=(cfg, list(hooks), str(output)))
     process.start()
     process.join(120)
     assert process.exitcode is not None

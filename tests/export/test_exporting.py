@@ -192,27 +192,6 @@ def build(library: str, config: dict[str, Any]) -> nn.Module:
 
 
 @pytest.mark.slow
-def test_a_segmenter(tmp_path: Path) -> None:
-    head = dict(type="UPerHead", in_channels=[16, 32], in_index=[0, 1], pool_scales=(1, 2, 3, 6), channels=8)
-    model = build(
-        "mmseg",
-        dict(
-            type="EncoderDecoder",
-            data_preprocessor=dict(type="SegDataPreProcessor", mean=[1, 2, 3], std=[1, 1, 2], bgr_to_rgb=True),
-            backbone=BACKBONE,
-            decode_head={**head, "num_classes": 5, "norm_cfg": dict(type="BN"), "align_corners": False},
-            test_cfg=dict(mode="whole"),
-        ),
-    )
-    report = export(model, tmp_path / "segmenter.onnx")
-    assert report.error < 1e-4
-    assert_standard(report.path)
-    exported = load(report.path)
-    assert exported.metadata["mean"] == [1, 2, 3] and exported.metadata["channel_order"] == "rgb"
-    assert exported(np.zeros((1, 3, 50, 70), np.float32))["logits"].shape == (1, 5, 50, 70)
-
-
-@pytest.mark.slow
 def test_a_video_recogniser(tmp_path: Path) -> None:
     pytest.importorskip("swinv2_dense.compat.mmaction_imports", reason="needs mmaction2")
     video = dict(type="swinv2_dense.VideoSwinTransformerV2", window_size=(2, 4, 4), out_indices=1)
@@ -247,7 +226,10 @@ def detector(name: str, **backbone: Any) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", ["mask_rcnn_swinv2_t", "cascade_rcnn_swinv2_t", "htc_without_semantic_swinv2_t"])
+@pytest.mark.parametrize(
+    "name",
+    ["faster_rcnn_swinv2_t", "mask_rcnn_swinv2_t", "cascade_rcnn_swinv2_t", "htc_without_semantic_swinv2_t"],
+)
 def test_detectors_of_padded_images(name: str) -> None:
     """What is traced gives mmdet's boxes of a batch whose images have sizes of their own, of any number of channels."""
     from tests.export.test_deformable import traced
@@ -271,25 +253,16 @@ def test_detectors_of_padded_images(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "suffix"),
-    [
-        ("faster_rcnn_swinv2_t", ".onnx"),
-        ("mask_rcnn_swinv2_t", ".onnx"),
-        ("cascade_mask_rcnn_swinv2_t", ".pt2"),
-    ],
-)
+@pytest.mark.parametrize(("name", "suffix"), [("mask_rcnn_swinv2_t", ".onnx"), ("cascade_mask_rcnn_swinv2_t", ".pt2")])
 def test_a_detector_box_by_box(name: str, suffix: str, tmp_path: Path) -> None:
     """Boxes by class and for all classes, masks of one head and of several. HTC, a cascade with Soft-NMS, becomes ONNX
-    in tests/inference/test_exported_model.py."""
+    in tests/inference/test_exported_model.py, as segmenters do."""
     model = detector(name)
     report = export(model, tmp_path / f"detector{suffix}", size=(96, 128))
     assert report.error < 1e-4
     outputs = load(report.path)(np.random.default_rng(0).standard_normal((3, 3, 96, 128)).astype(np.float32))
     assert outputs["boxes"].shape == (3, 10, 4)
-    assert ("masks" in outputs) == bool(model.with_mask)
-    if model.with_mask:
-        assert outputs["masks"].shape[:2] == (3, 10)
+    assert outputs["masks"].shape[:2] == (3, 10)
     assert (outputs["labels"] >= 0).any()
     if suffix == ".onnx":
         assert_standard(report.path)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
+from swinv2_dense.cli.main import main
 from swinv2_dense.errors import UserError
 from swinv2_dense.own_data import Choices, use_own_data
 from tests.own_data.makers import class_folders, coco, image, maps, voc, voc_object, yolo
+from tests.processes import forkserver
 from tests.tiny import REPOSITORY, mistake, tool
 
 BOXES = "0 0.5 0.5 0.5 0.5\n1 0.3 0.3 0.4 0.4\n"
@@ -218,7 +220,7 @@ def test_several_processes_train_on_what_the_first_one_prepared(tmp_path: Path) 
 
     argv = [str(config), *options]
     first, second = together(argv, tmp_path / "log")
-    assert (first.returncode, second.returncode) == (0, 0), (tmp_path / "log_0").read_text()[-3000:]
+    assert (first.exitcode, second.exitcode) == (0, 0), (tmp_path / "log_0").read_text()[-3000:]
     said = [(tmp_path / f"log_{rank}").read_text() for rank in range(2)]
     assert ["8 images to train on, 2 to validate" in text for text in said] == [True, False]
     assert "1 epochs in batches of 2 in each of 2 processes" in said[0]
@@ -235,19 +237,24 @@ def together(argv: list[str], log: Path) -> list[Any]:
     """``swinv2 train`` in two processes, as torchrun starts them; their output goes to LOG_0 and LOG_1."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        meeting = dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free.getsockname()[1]), WORLD_SIZE="2")
+    started: list[Any] = []
+    for rank in "01":
+        environment = meeting | {"RANK": rank, "LOCAL_RANK": rank}
+        started.append(forkserver.Process(target=_program, args=(argv, environment, f"{log}_{rank}")))
+        started[-1].start()
+    for process in started:
+        process.join(240)
+    return started
 
-    processes = []
-    for rank in range(2):
-        env = dict(os.environ, RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1")
-        with Path(f"{log}_{rank}").open("w") as file:
-            command = [sys.executable, "-m", "swinv2_dense", "train", *argv]
-            processes.append(
-                subprocess.Popen(command, env=env | {"MASTER_PORT": str(port)}, stdout=file, stderr=subprocess.STDOUT)
-            )
-    for process in processes:
-        process.wait(240)
-    return processes
+
+def _program(argv: list[str], environment: dict[str, str], log: str) -> None:
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr = open(log, "w", buffering=1)  # noqa: SIM115
+    status = main(["train", *argv])
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def test_options_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
