@@ -18,7 +18,7 @@ __all__ = ["Classification", "Detections", "Reconstruction", "Result", "Segmenta
 
 # COCO's ids of its 80 categories have gaps.
 _COCO_IDS = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
-_LEGEND_FROM = 200  # pixels: in smaller images a legend would cover what it is about
+_WORDS_FROM = 200  # pixels of the shorter side: on smaller images words would cover what they are about
 _ENLARGED = 2000  # pixels, the longer side of a small image at most
 _VEIL = 0.6  # opacity of the colours of a class map
 _COCO_ENDS = ("person", "toothbrush")
@@ -203,7 +203,7 @@ def _percent(share: float) -> str:
 def _times(image: np.ndarray) -> int:
     """By how much an image (H x W x 3) is to be enlarged so that words fit on it."""
     shorter, longer = sorted(image.shape[:2])
-    return max(1, min(-(-_LEGEND_FROM // shorter), _ENLARGED // longer))
+    return max(1, min(-(-_WORDS_FROM // shorter), _ENLARGED // longer))
 
 
 def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -257,15 +257,15 @@ class SegmentationMap(Result):
         return [self._about() | {"classes": shares}]
 
     def plot(self) -> np.ndarray:
-        """The classes' colours over the image; classes that are not listed stay as they are."""
+        """The classes' colours over the image, with a legend, small ones enlarged for it; classes that are not listed
+        stay as they are."""
         from swinv2_dense.visualization.captions import write_legend
 
-        drawn, colours = self.image.copy(), self._colours()
-        painted = np.isin(self.map, self.labels)
-        bgr = np.array(colours, np.uint8)[self.map[painted], ::-1]
+        large, colours = self.enlarged(), self._colours()
+        drawn = large.image.copy()
+        painted = np.isin(large.map, self.labels)
+        bgr = np.array(colours, np.uint8)[large.map[painted], ::-1]
         drawn[painted] = drawn[painted] * (1 - _VEIL) + bgr * _VEIL
-        if min(self.map.shape) < _LEGEND_FROM:
-            return drawn
         write_legend(drawn, self.names, [colours[label] for label in self.labels])
         return drawn
 

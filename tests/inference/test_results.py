@@ -102,8 +102,11 @@ def test_class_maps() -> None:
     only = SegmentationMap.of(indices, [2], image=IMAGE, classes=("sky", "sea", "road"))
     assert only.names == ["road"]
     pytest.importorskip("mmseg", reason="needs the seg extra")
-    assert np.array_equal(only.plot()[18:, :20], IMAGE[18:, :20])  # what is not listed is left as it is
-    assert (only.plot()[18:, 20:] != IMAGE[18:, 20:]).any()
+    drawn, large = only.plot(), IMAGE.repeat(10, axis=0).repeat(10, axis=1)  # from 20 pixels to 200, for the legend
+    assert drawn.shape == large.shape
+    assert np.array_equal(drawn[30:, :200], large[30:, :200])  # what is not listed is left as it is
+    assert (drawn[30:, 200:] != large[30:, 200:]).any(axis=2).all()
+    assert not np.array_equal(drawn[:10, :100], large[:10, :100])  # the legend
 
 
 def test_many_classes_fit_the_map() -> None:
