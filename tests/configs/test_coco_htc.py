@@ -81,20 +81,21 @@ def test_jitter_gives_boxes_and_masks_inside_the_window(monkeypatch: pytest.Monk
     cfg = load("htc_without_semantic_swinv2_t.py")
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     assert len(dataset) == 49  # one of the 50 pictures has no object
-    sizes = set()
+    sizes, found = set(), 0
     for index in range(0, len(dataset), 6):
         sample = dataset[index]
         height, width = sample["inputs"].shape[1:]
         objects = sample["data_samples"].gt_instances
         assert max(height, width) <= 1536
-        assert len(objects) == len(objects.masks) > 0
+        assert len(objects) == len(objects.masks)
+        found += len(objects)  # seldom, a window has none
         boxes = objects.bboxes.tensor
         assert (boxes >= 0).all()
         assert (boxes <= torch.tensor([width, height, width, height])).all()
         # float32 of up to 1536 pixels, computed in two ways
         torch.testing.assert_close(boxes, objects.masks.get_bboxes("hbox").tensor, atol=1e-3, rtol=0)
         sizes.add((height, width))
-    assert len(sizes) > 3
+    assert len(sizes) > 3 and found > 20
 
 
 def example_of(page: str, word: str, folder: Path) -> Path:
