@@ -92,7 +92,10 @@ def test_fast_dev_run_does_everything_and_saves_nothing(config: Path, tmp_path: 
     if iteration_based:
         loop = "dict(_delete_=True, type='IterBasedTrainLoop', max_iters=90, val_interval=30)"
         sampler = "dict(sampler=dict(type='InfiniteSampler'))"
-        lines = (f"train_cfg = {loop}", f"train_dataloader.update({sampler})", "log_processor = dict(by_epoch=False)")
+        lines = (
+            *(f"train_cfg = {loop}", f"train_dataloader.update({sampler})", "log_processor = dict(by_epoch=False)"),
+            *("param_scheduler = None", "default_hooks = dict(checkpoint=dict(by_epoch=False))"),
+        )
         config.write_text("\n".join((config.read_text(), *lines)))
     work = tmp_path / "work"
     tool("train").main([str(config), "--work-dir", str(work), "--fast-dev-run"])

@@ -23,6 +23,7 @@ __all__ = ["SafeCheckpointHook"]
 
 _INTERRUPTED = "interrupted.pth"
 _OUTDATED = "outdated_ckpt_ids"  # saved with a checkpoint: what is to go now that it is there
+_BEST_OF = "best_score_of"  # saved with a checkpoint: the metric of its best_score
 
 
 @HOOKS.register_module()
@@ -170,10 +171,15 @@ class SafeCheckpointHook(CheckpointHook):
         if not self.save_best or not self._local:
             super()._save_best_checkpoint(runner, metrics)
             return
-        before = self._best()
+        self._forget_score_of_another(runner, self._scored(metrics))
+        before = {key: path and self._in_this_folder(path) for key, path in self._best().items()}
         self._set_best(dict.fromkeys(before))
         try:
             super()._save_best_checkpoint(runner, metrics)
+        except ValueError as error:
+            if "auto" not in self.key_indicators:  # which has become the first metric, if it is known what is better
+                raise
+            raise UserError(f"default_hooks.checkpoint.rule: {error} Set it to 'greater' or 'less'") from error
         except OSError as error:
             self._set_best(before)
             runner.logger.error(f"the best checkpoint could not be written ({error.strerror or error})")
@@ -188,6 +194,40 @@ class SafeCheckpointHook(CheckpointHook):
                 runner.logger.info(f"The previous best checkpoint {path} is removed")
             else:
                 runner.logger.info(f"The previous best checkpoint {path} is another run's and stays")
+
+    def _scored(self, metrics: dict[str, Any]) -> list[str]:
+        """The metrics that the best checkpoints are chosen by.
+
+        Raises:
+            UserError: the validation does not give one of them.
+        """
+        if "auto" in self.key_indicators:
+            return [next(iter(metrics))]
+        for key in self.key_indicators:
+            if key not in metrics:
+                saved = f", and continue from {self.last_ckpt} by --resume" if self.last_ckpt else ""
+                raise UserError(
+                    f"default_hooks.checkpoint.save_best={key!r} is no metric of the validation, which gives "
+                    f"{', '.join(metrics)}: correct it{saved}"
+                )
+        return self.key_indicators
+
+    def _forget_score_of_another(self, runner: Runner, scored: list[str]) -> None:
+        """mmengine keeps one best score, without the metric that it is of: a resumed run may look at another one."""
+        if len(scored) > 1:
+            return
+        info = runner.message_hub.runtime_info
+        if info.get(_BEST_OF, scored[0]) != scored[0]:
+            (path,) = self._best().values()
+            runner.logger.info(f"the best checkpoint is chosen by {scored[0]} from here on; {path} stays")
+            info.pop("best_score", None)
+            self._set_best({"": None})
+        runner.message_hub.update_info(_BEST_OF, scored[0])
+
+    def _in_this_folder(self, path: str) -> str:
+        """The path of a best checkpoint in a work dir that was renamed since, or copied."""
+        here = Path(self.out_dir, Path(path).name)
+        return str(here) if not Path(path).exists() and here.is_file() else path
 
     def _best(self) -> dict[str, str | None]:
         """Path of the best checkpoint by metric."""

@@ -19,6 +19,7 @@ from swinv2_dense.checks import config as preflight
 from swinv2_dense.checks.classes import check_trained, warn_of_other_input
 from swinv2_dense.checks.dataset import leaf_datasets, semantic_leaf
 from swinv2_dense.checks.options import options_of
+from swinv2_dense.checks.schedule import check_counting
 from swinv2_dense.checks.types import check_types
 from swinv2_dense.cpu.convolution import fast_convolutions
 from swinv2_dense.engine.optimizers.amp import backbone_in
@@ -74,6 +75,7 @@ def train(
         UserError: a mistake in the config, the data or the environment, before anything is built where possible.
     """
     check_types(cfg, "train")
+    check_counting(cfg)
     if fast_dev_run is not None:
         if fast_dev_run < 1:
             raise UserError(f"--fast-dev-run {fast_dev_run}: give a number of iterations from 1 on")

@@ -53,10 +53,20 @@ def runner_for(cfg: Config) -> type[DenseRunner] | type[DenseFlexibleRunner]:
         if kind == "ZeroRedundancyStrategy":
             cfg.optim_wrapper.optimizer = shard_optimizer(cfg.optim_wrapper.optimizer)
         return DenseRunner
+    _refuse_averages(cfg, kind)
     cfg.strategy.sync_bn = cfg.get("sync_bn")  # of which mmengine's flexible runner knows nothing
     if kind == "DeepSpeedZeroStrategy":
         use_deepspeed(cfg)
     return DenseFlexibleRunner
+
+
+def _refuse_averages(cfg: Config, kind: str) -> None:
+    """mmengine's hook copies the model as one process has it, which is a part."""
+    hooks = [*(cfg.get("custom_hooks") or ()), *(cfg.get("default_hooks") or {}).values()]
+    if any(str((hook or {}).get("type")).rsplit(".", 1)[-1] == "EMAHook" for hook in hooks):
+        raise UserError(
+            f"EMAHook averages whole models, and {kind} spreads them: leave it out, or use --strategy zero1"
+        )
 
 
 def use_deepspeed(cfg: Config) -> None:

@@ -236,6 +236,15 @@ class TestCheckpointsRemoveNothingElse:
         self.better(hook, runner)
         assert [path.name for path in own.parent.iterdir() if "best" in path.name] == ["best_acc_iter_7.pth"]
 
+    def test_own_best_goes_in_a_work_dir_that_was_renamed(self, tmp_path: Path) -> None:
+        own = tmp_path / "work" / "best_acc_iter_4.pth"
+        own.parent.mkdir()
+        own.write_text("x")
+        info = {"best_ckpt": str(tmp_path / "before" / own.name), "best_score": 0.5}
+        hook, runner = self.hook(tmp_path, info, save_best="acc", rule="greater")
+        self.better(hook, runner)
+        assert [path.name for path in own.parent.iterdir() if "best" in path.name] == ["best_acc_iter_7.pth"]
+
     @pytest.mark.parametrize("key", ["keep_ckpt_ids", "outdated_ckpt_ids"])
     @pytest.mark.parametrize("step", ["/../../precious", "4.pth/../../../precious", 4, True, None, -4])
     def test_steps_that_are_paths(self, tmp_path: Path, key: str, step: Any) -> None:

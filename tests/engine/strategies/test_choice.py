@@ -61,6 +61,16 @@ def test_fsdp_is_the_flexible_runner_s() -> None:
     assert runner_for(strategy_config("fsdp")) is DenseFlexibleRunner
 
 
+def test_averaged_weights_need_whole_models() -> None:
+    cfg = strategy_config("fsdp")
+    cfg.custom_hooks = [dict(type="mmengine.EMAHook", momentum=0.1)]
+    with pytest.raises(UserError, match="EMAHook averages whole models, and FullyShardedStrategy spreads them"):
+        runner_for(cfg)
+    zero1 = strategy_config("zero1")
+    zero1.custom_hooks = cfg.custom_hooks
+    assert runner_for(zero1) is DenseRunner
+
+
 @pytest.mark.parametrize("name", ["ddp", "zero1"])
 def test_unused_parameters_are_looked_for_where_the_config_says_so(name: str) -> None:
     cfg = strategy_config(name)
