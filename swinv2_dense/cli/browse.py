@@ -1,4 +1,7 @@
-"""Show what the training pipeline of a config makes of its data: every image before and after."""
+"""Show what the training pipeline of a config makes of its data: every image before and after.
+
+Into WORK_DIR/browse, NAME.jpg for every image NAME.
+"""
 
 from __future__ import annotations
 

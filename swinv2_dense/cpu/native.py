@@ -34,6 +34,7 @@ from swinv2_dense.layers.dispatch import is_transformed
 __all__ = ["kernels_take", "library"]
 
 FOLDER = Path(__file__).parent
+WITHOUT = "swinv2_dense: no CPU kernels, so torch does their work, several times slower in training: "
 OPTIONS = ("-std=c++17", "-O3", "-Wno-psabi", "-shared", "-fPIC")
 # The first that the compiler takes: Apple's has no OpenMP, some have no name for their own processor.
 FLAGS = (("-march=native", "-fopenmp"), ("-mcpu=native", "-fopenmp"), ("-fopenmp",), ("-mcpu=native",), ())
@@ -51,8 +52,7 @@ def library() -> ctypes.CDLL | None:
     except (OSError, RuntimeError, ValueError) as error:  # no place to write, no home, an odd CXX
         reason = str(error).strip().splitlines() or ["it says nothing"]
         warnings.warn(
-            f"swinv2_dense: attention on the CPU falls back to torch's, several times slower in training, and so do "
-            f"linear layers, convolutions and RoIAlign, and soft-NMS to NumPy: {reason[-1]}",
+            f"{WITHOUT}{reason[-1]}",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -70,7 +70,7 @@ def _compiler() -> list[str]:
         words = shlex.split(command)
         if words and shutil.which(words[0]):
             return words
-    raise OSError("no C++ compiler is on the PATH (g++ or clang++, or the variable CXX)")
+    raise OSError("no C++ compiler is found: install g++ or clang++, or name one in the variable CXX")
 
 
 def _cache() -> Path:
@@ -179,7 +179,8 @@ def _compile(compiler: list[str], built: Path) -> Path:
         status, said = _run([*command, *flags])
         if status == 0:
             return built
-    raise OSError(f"{said}\n{shlex.join(command)} failed")
+    errors = [line.strip() for line in said.splitlines() if "error" in line] or said.split("\n")[:1]
+    raise OSError(f"{shlex.join(compiler)} fails: {errors[0] or f'exit status {status}'}")
 
 
 def _run(command: list[str]) -> tuple[int, str]:

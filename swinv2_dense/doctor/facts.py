@@ -160,13 +160,13 @@ def _no_kernel(report: Callable[[str], object]) -> str:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
-            from swinv2_dense.cpu.native import library
+            from swinv2_dense.cpu.native import WITHOUT, library
 
             if library() is not None:
                 return ""
         except Exception as error:  # torch or torchvision is broken, which has a line of its own
             return f"{type(error).__name__}: {error}".splitlines()[0]
-    return str(warned[-1].message) if warned else "it could not be compiled"
+    return str(warned[-1].message).removeprefix(WITHOUT) if warned else "they could not be compiled"
 
 
 def _repairs() -> tuple[str, ...]:

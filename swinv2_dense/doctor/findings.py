@@ -173,7 +173,7 @@ def _mmaction(facts: Facts) -> Iterator[Finding]:
 
 def _kernel(facts: Facts) -> Iterator[Finding]:
     if facts.no_kernel:
-        yield Finding("CPU kernels", facts.no_kernel, broken=False)
+        yield Finding("CPU kernels", f"absent, torch is slower: {facts.no_kernel}", broken=False)
 
 
 def _absent(facts: Facts, required: Collection[str]) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from swinv2_dense.engine.runner.checked_images import insert_checks
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import write_image
 from swinv2_dense.inference.model_loading import TASKS
-from swinv2_dense.inference.results import Classification
+from swinv2_dense.inference.results import Classification, Result, SegmentationMap
 from swinv2_dense.progress import Progress, silent
 from swinv2_dense.visualization.image_names import displayed, relative_name
 
@@ -31,8 +31,9 @@ _LOADING_CLIPS = ("OpenClip", "SampleFrames", "DecodeClip")
 _TALLEST = 900  # pixels; larger images are shown smaller
 _ATTEMPTS = 10  # as a random crop without objects gives nothing to train on
 _STRIP = 1600  # pixels: width of a strip of frames
-_VISUALIZERS = {"mmdet": "DetLocalVisualizer", "mmseg": "SegLocalVisualizer"}  # by default_scope, if none is named
+_FRAMES = 8  # of a clip in a strip
 _SEEDS = 2**32
+_NO_CLASS = 255  # of index maps: pixels that are not trained on
 _GAP = 8  # white pixels between the two images
 
 
@@ -47,8 +48,8 @@ def browse(
 ) -> list[Path]:
     """Write before-and-after images of ``number`` training samples, evenly spread over the data.
 
-    Objects and maps by the visualizer of mmdet and mmseg; images and clips of a class with its name, of a clip eight
-    frames. A detector's semantic maps are not painted.
+    Objects by the config's visualizer, or mmdet's; maps with a legend; images and clips of a class with its name, of a
+    clip eight frames. A detector's semantic maps are not painted.
 
     Args:
         folder: where ``NAME.jpg`` of every image ``NAME``, in its subfolder, goes; of several data sets below 0, 1 ...
@@ -71,8 +72,8 @@ def browse(
         raise UserError(f"--only {unknown[0]}: the training pipeline has {', '.join(known)}")
     parts = [(DATASETS.build(data), *_before_and_after(cfg, data.pipeline, only)) for data in datasets]
     visualizer = None
-    if cfg.default_scope in _VISUALIZERS:
-        drawing = cfg.get("visualizer") or {"type": _VISUALIZERS[cfg.default_scope]}
+    if cfg.default_scope == "mmdet":
+        drawing = cfg.get("visualizer") or {"type": "DetLocalVisualizer"}
         visualizer = VISUALIZERS.build({**drawing, "vis_backends": None, "name": "browse"})
     ends = np.cumsum([len(dataset) for dataset, *_ in parts])
     written = []
@@ -89,7 +90,9 @@ def browse(
         info = dataset.get_data_info(index)
         path = info["img_path"] if "img_path" in info else info["filename"]
         below = folder / str(part) if len(parts) > 1 else folder  # names are those of one data set
-        written.append(_write(below / relative_name(path, dataset, ".jpg"), pair, stacked=visualizer is None))
+        written.append(
+            _write(below / relative_name(path, dataset, ".jpg"), pair, stacked=cfg.default_scope == "mmaction")
+        )
         progress("drawing", done, number)
     return written
 
@@ -125,12 +128,14 @@ def _draw(visualizer: Any, pipeline: Compose, dataset: Any, index: int) -> np.nd
     data = next(filter(None, _attempts(pipeline, dataset, index)), None)
     if data is None:
         return np.full((64, 64, 3), 255, np.uint8)
-    if visualizer is None:
-        return _draw_class(data, dataset.metainfo.get("classes") or ())
-    image = data["inputs"].permute(1, 2, 0).numpy()
-    # Training gets BGR, the visualizer takes RGB; bands that tifffile decoded are in the file's order.
-    image = displayed(image[..., ::-1] if image.shape[-1] == 3 and not _in_order(pipeline) else image)
     sample = data["data_samples"]
+    if visualizer is None and "gt_sem_seg" not in sample:
+        return _draw_class(data, dataset.metainfo)
+    image = data["inputs"].permute(1, 2, 0).numpy()
+    # Training gets BGR, which is drawn as RGB; bands that tifffile decoded are in the file's order.
+    image = displayed(image[..., ::-1] if image.shape[-1] == 3 and not _in_order(pipeline) else image)
+    if visualizer is None:
+        return _draw_map(image[..., ::-1], sample.gt_sem_seg.data[0].numpy(), dataset.metainfo)
     if "gt_instances" in sample:  # mmdet's visualizer takes no boxes type, and has no names for stuff
         sample.gt_instances.bboxes = getattr(sample.gt_instances.bboxes, "tensor", sample.gt_instances.bboxes)
         sample.pop("gt_sem_seg", None)
@@ -144,14 +149,26 @@ def _in_order(pipeline: Compose) -> bool:
     return any(getattr(step, "imdecode_backend", "") == "tifffile" for step in pipeline.transforms)
 
 
-def _draw_class(data: dict[str, Any], classes: Sequence[str]) -> np.ndarray:
-    """An image (C x H x W, BGR) or a clip (views x C x T x H x W, RGB) with the name of its class."""
-    inputs, sample = data["inputs"].numpy(), data["data_samples"]
-    label = sample.get("gt_label")
+def _draw_map(image: np.ndarray, labels: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
+    """Class indices (H x W; 255: none) over an image (BGR), made as small as it is shown: words stay readable."""
+    image = Result(np.ascontiguousarray(image)).shrunk(_TALLEST).image
+    labels = cv2.resize(labels.astype(np.uint8), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST)
+    about = {"classes": meta.get("classes") or (), "palette": meta.get("palette") or ()}
+    return SegmentationMap.of(labels, range(_NO_CLASS), image=image, **about).plot()
+
+
+def _draw_class(data: dict[str, Any], meta: dict[str, Any]) -> np.ndarray:
+    """An image (C x H x W, BGR) or a clip (views x C x T x H x W, RGB) with the name of its class, made as small as it
+    is shown first."""
+    inputs, label = data["inputs"].numpy(), data["data_samples"].get("gt_label")
     image = inputs[0].transpose(1, 2, 3, 0)[..., ::-1] if inputs.ndim == 5 else inputs.transpose(1, 2, 0)
-    labels = np.zeros(0, np.int64) if label is None else label.numpy().reshape(-1)
     image = np.ascontiguousarray(image.astype(np.uint8))
-    return Classification(image, classes=classes, labels=labels).plot()
+    if image.ndim == 4:
+        count, height, width = min(_FRAMES, len(image)), *image.shape[1:3]
+        size = (_STRIP // max(count, 4), max(1, round(height * _STRIP / max(count, 4) / width)))
+        image = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in image])
+    labels = np.zeros(0, np.int64) if label is None else label.numpy().reshape(-1)
+    return Classification(image, classes=meta.get("classes") or (), labels=labels).shrunk(_TALLEST).plot()
 
 
 def _attempts(pipeline: Compose, dataset: Any, index: int) -> Iterator[dict[str, Any] | None]:

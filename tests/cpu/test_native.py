@@ -117,14 +117,26 @@ def test_without_a_compiler_attention_is_torchs_and_says_so(
     monkeypatch.setenv("CXX", compiler)
     if compiler != "false":  # that is there, and fails
         monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.warns(RuntimeWarning, match="falls back to torch's") as caught:
+    with pytest.warns(RuntimeWarning, match="no CPU kernels, so torch does their work, .*: .") as caught:
         out = run()
     assert len(caught) == 1
     assert "\n" not in str(caught[0].message)
+    assert len(str(caught[0].message)) < 200
     assert not cache.exists() or [path.name for path in cache.iterdir() if path.name != "lock"] == []
     monkeypatch.undo()
     native.library.cache_clear()
     torch.testing.assert_close(run(), out, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.kernels
+def test_what_the_compiler_said_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiler = tmp_path / "c++"
+    compiler.write_text("#!/bin/sh\necho 'In file x.cpp' >&2\necho ' x.cpp:1: error: omp.h is not there' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.warns(RuntimeWarning) as caught:
+        assert native.library() is None
+    assert str(caught[0].message) == f"{native.WITHOUT}{compiler} fails: x.cpp:1: error: omp.h is not there"
 
 
 @pytest.mark.kernels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,15 @@ def test_operators_of_this_environment() -> None:
     pytest.importorskip("mmcv.ops", reason="needs mmcv")
     facts._run_operator()
     assert facts._operators() == "torchvision" or facts._operators().startswith("compiled for CPU")
+
+
+def test_why_there_are_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason alone: what their absence means is said by the doctor's row."""
+    from swinv2_dense.cpu import native
+
+    native.library.cache_clear()
+    monkeypatch.setattr(native, "_compiler", lambda: shlex.split('"g++'))
+    try:
+        assert facts._no_kernel(lambda part: None) == "No closing quotation"
+    finally:
+        native.library.cache_clear()

@@ -21,7 +21,7 @@ from swinv2_dense.demo.motion_clips import write_motion_clips
 from swinv2_dense.demo.shapes_coco import write_shapes_coco
 from swinv2_dense.errors import UserError
 from swinv2_dense.own_data import Choices, use_own_data
-from swinv2_dense.visualization.browse import browse
+from swinv2_dense.visualization.browse import _draw_class, _draw_map, browse
 from tests.own_data.makers import class_folders
 from tests.tiny import REPOSITORY
 
@@ -180,3 +180,28 @@ def test_clips_are_strips_of_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         strip = cv2.imread(str(path))
         height = (len(strip) - 8) // 2
         assert np.abs(strip[:height].astype(int) - strip[height + 8 :]).mean() < 2
+
+
+def test_maps_have_a_legend_and_leave_what_is_no_class() -> None:
+    image, labels = np.full((300, 400, 3), 200, np.uint8), np.full((300, 400), 255, np.uint8)
+    labels[:, 300:] = 1
+    before = _draw_map(image, labels, {"classes": ("sky", "sea"), "palette": [(255, 0, 0), (0, 0, 255)]})
+    assert before.shape == image.shape
+    assert (before[100:, :300] == 200).all()
+    blue, green, red = before[200, 350]
+    assert blue > 220 and red == green < 100  # BGR
+    assert (before[:12, :30] < 60).mean() > 0.4  # a dark plate
+    large = _draw_map(image.repeat(9, 0).repeat(9, 1), labels.repeat(9, 0).repeat(9, 1), {})  # no names: class 1
+    assert max(large.shape) == 900
+    assert (large[150:, :600] == 200).all()
+
+
+@pytest.mark.parametrize(("frames", "size"), [(8, (36, 64)), (16, (1080, 1920)), (3, (90, 160))])
+def test_the_class_of_clips_is_as_readable_on_large_frames(frames: int, size: tuple[int, int]) -> None:
+    structures = pytest.importorskip("mmaction.structures", reason="clips need the video extra")
+    clip = torch.full((1, 3, frames, *size), 200, dtype=torch.uint8)
+    data = {"inputs": clip, "data_samples": structures.ActionDataSample().set_gt_label(1)}
+    strip = _draw_class(data, {"classes": ("run", "jump")})
+    assert strip.shape[1] == (1600 if frames >= 8 else 1200)
+    plate = (strip < 60).all(axis=2).any(axis=1).sum()
+    assert 12 <= plate <= 24
