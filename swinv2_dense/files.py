@@ -45,6 +45,7 @@ __all__ = [
     "save_torch",
     "shown",
     "unfinished",
+    "walk",
     "within",
     "write_bytes",
     "write_figure",
@@ -457,6 +458,34 @@ def read_text(path: PathLike, what: str = "file", *, at_most: int | None = None)
         line = content[: error.start].count(b"\n") + 1
         raise UserError(f"{what} {shown(path)} is not UTF-8 (line {line}): save it as UTF-8") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def walk(
+    folder: PathLike, *, dotted: bool = False, above: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, list[str]]]:
+    """A folder and all folders in it, each with the names of its files, sorted. Links to folders are followed, but for
+    those that lead to a folder in which they lie (``above``), whose files would be there again and again.
+
+    Args:
+        dotted: also folders whose names begin with a dot.
+
+    Raises:
+        UserError: a folder that cannot be read, whose files would be missed.
+    """
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(
+            f"{shown(folder)} cannot be read ({error.strerror or error}): make it readable, or take it away"
+        ) from error
+    yield os.fspath(folder), [entry.name for entry in entries if not entry.is_dir()]
+    for entry in entries:
+        if entry.is_dir() and (dotted or not entry.name.startswith(".")):
+            yield from walk(os.path.join(folder, entry.name), dotted=dotted, above=above | {real})
 
 
 def within(folder: PathLike, name: str, what: str = "name") -> Path:

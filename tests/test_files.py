@@ -295,6 +295,29 @@ class TestReading:
             files.read_bytes(tmp_path / "a", at_most=10)
 
 
+class TestWalk:
+    def test_links_are_followed_once_and_dot_folders_left_out(self, tmp_path):
+        for name in ("in/b", "in/a", "in/sub/c", "in/.trash/d", "beside/e"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        (tmp_path / "in" / "link").symlink_to(tmp_path / "beside")
+        (tmp_path / "in" / "sub" / "loop").symlink_to(tmp_path / "in")
+        (tmp_path / "beside" / "back").symlink_to(tmp_path / "in")
+        (tmp_path / "in" / "gone").symlink_to(tmp_path / "nothing")
+        top, sub, link, trash = (str(tmp_path / "in" / name) for name in ("", "sub", "link", ".trash"))
+        expected = [(top, ["a", "b", "gone"]), (link, ["e"]), (sub, ["c"])]
+        assert list(files.walk(tmp_path / "in")) == expected
+        assert list(files.walk(top, dotted=True)) == [expected[0], (trash, ["d"]), *expected[1:]]
+
+    def test_a_folder_that_cannot_be_read_is_named(self, tmp_path, monkeypatch):
+        def refuse(path):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(files.os, "scandir", refuse)
+        with pytest.raises(UserError, match=r"in cannot be read \(Permission denied\): make it readable"):
+            list(files.walk(tmp_path / "in"))
+
+
 class TestWithin:
     @pytest.mark.parametrize("name", ["a.jpg", "a/b.jpg", "./a", "a/../b", "..a", "a b/c..jpg", "3:45.jpg"])
     def test_names_inside(self, tmp_path, name):

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from swinv2_dense.checkpoint.imagenet_rows import CLASSES_1K, CLASSES_22K, rows_of_22k
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import walk
 from swinv2_dense.suffixes import IMAGES
 
-__all__ = ["ClassFolders", "class_folders", "images_below", "labels_of", "wnids"]
+__all__ = ["ClassFolders", "class_folders", "images_below", "labels_of", "others_below", "wnids"]
 
 _WNID = re.compile(r"n\d{8}")
 
@@ -127,8 +128,16 @@ def class_folders(folder: str | os.PathLike[str], num_classes: int | None) -> Cl
 
 def images_below(folder: str | os.PathLike[str]) -> Iterator[str]:
     """Images in a folder and the folders in it, as paths relative to it, sorted."""
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(IMAGES) and not name.startswith("."):
-                yield str(Path(parent, name).relative_to(folder))
+    return _below(folder, lambda name: name.lower().endswith(IMAGES))
+
+
+def others_below(folder: str | os.PathLike[str], suffixes: tuple[str, ...] = IMAGES) -> list[str]:
+    """As :func:`images_below`, the files of other suffixes, which are not read."""
+    return list(_below(folder, lambda name: not name.lower().endswith(suffixes)))
+
+
+def _below(folder: str | os.PathLike[str], wanted: Callable[[str], bool]) -> Iterator[str]:
+    for place, names in walk(folder):
+        for name in names:
+            if wanted(name) and not name.startswith("."):
+                yield str(Path(place, name).relative_to(folder))

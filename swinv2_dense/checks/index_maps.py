@@ -16,10 +16,10 @@ from PIL import Image, UnidentifiedImageError
 
 from swinv2_dense.checks.coco_file import MAX_PIXELS
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import read_text, shown
+from swinv2_dense.files import read_text, shown, walk
 from swinv2_dense.suffixes import IMAGES
 
-__all__ = ["check_listed_pairs", "check_map", "check_pairs", "decode_map"]
+__all__ = ["check_listed_pairs", "check_map", "check_pairs", "decode_map", "pairs"]
 
 
 def decode_map(content: bytes, path: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -124,6 +124,11 @@ def check_pairs(images: str, maps: str, image_suffix: str = ".jpg", map_suffix: 
     return sorted(need)
 
 
+def pairs(images: str, maps: str, image_suffix: str = ".jpg", map_suffix: str = ".png") -> list[str]:
+    """As :func:`check_pairs`, whatever is beside them."""
+    return sorted(_names(images, image_suffix)[0] & _names(maps, map_suffix)[0])
+
+
 def check_listed_pairs(
     ann_file: str, images: str, maps: str | None, image_suffix: str = ".jpg", map_suffix: str = ".png"
 ) -> None:
@@ -147,7 +152,7 @@ def check_listed_pairs(
 def _names(folder: str, suffix: str) -> tuple[set[str], list[str]]:
     """Names without the suffix, and images whose names end otherwise."""
     names, other = set(), []
-    for place, _, files in os.walk(folder):
+    for place, files in walk(folder, dotted=True):  # as mmseg does
         for file in files:
             path = os.path.join(place, file)
             if file.startswith(".") or not os.path.isfile(path):

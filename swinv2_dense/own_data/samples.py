@@ -14,7 +14,7 @@ from PIL import Image
 
 from swinv2_dense.checks.images import is_turned
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import shown
+from swinv2_dense.files import shown, walk
 from swinv2_dense.suffixes import IMAGES
 
 __all__ = [
@@ -121,21 +121,12 @@ def split_folder(root: Path, split: str) -> Path | None:
     return next(iter(split_folders(root, split)), None)
 
 
-def find_images(folder: Path, suffixes: Sequence[str] = IMAGES, above: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """Images in a folder and the folders in it, sorted. A link to a folder that it lies in (``above``) is left out."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
-    try:
-        entries = sorted((e for e in os.scandir(folder) if not e.name.startswith(".")), key=lambda e: e.name)
-    except OSError as error:
-        raise UserError(f"{shown(folder)} cannot be read ({error.strerror or error})") from error
-    for entry in entries:
-        if entry.name.lower().endswith(tuple(suffixes)) and not entry.is_dir():
-            yield Path(entry.path)
-    for entry in entries:
-        if entry.is_dir():
-            yield from find_images(Path(entry.path), suffixes, above | {real})
+def find_images(folder: Path, suffixes: Sequence[str] = IMAGES) -> Iterator[Path]:
+    """Images in a folder and the folders in it, sorted."""
+    for place, names in walk(folder):
+        for name in names:
+            if name.lower().endswith(tuple(suffixes)) and not name.startswith("."):
+                yield Path(place, name)
 
 
 def image_size(path: Path) -> tuple[int, int]:

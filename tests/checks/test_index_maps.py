@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from swinv2_dense.checks.index_maps import check_listed_pairs, check_map, check_pairs, decode_map
+from swinv2_dense.checks.index_maps import check_listed_pairs, check_map, check_pairs, decode_map, pairs
 from swinv2_dense.errors import UserError
 
 
@@ -67,19 +67,31 @@ def test_pairs(tmp_path: Path) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / f"{name}{suffix}").touch()
     (maps / "readme.txt").touch()
-    assert check_pairs(str(pictures), str(maps)) == ["a", "b", "sub/c"]
+    assert check_pairs(str(pictures), str(maps)) == pairs(str(pictures), str(maps)) == ["a", "b", "sub/c"]
     (maps / "sub" / "c.png").unlink()
     with pytest.raises(UserError, match=r"annotations/sub/c\.png does not exist, .* has its image \(1 of 3"):
         check_pairs(str(pictures), str(maps))
+    assert pairs(str(pictures), str(maps)) == ["a", "b"]
     (maps / "sub" / "c.png").touch()
     (pictures / "a.jpg").unlink()
     with pytest.raises(UserError, match=r"images/a\.jpg does not exist, .* has its map"):
         check_pairs(str(pictures), str(maps))
 
 
+def test_pairs_in_linked_folders_are_seen_as_mmseg_does(tmp_path: Path) -> None:
+    folders = pair(tmp_path, "a")
+    pair(tmp_path / "store", "b")
+    for folder in ("images", "maps"):
+        (tmp_path / folder / "link").symlink_to(tmp_path / "store" / folder)
+    assert check_pairs(*folders) == ["a", "link/b"]
+    (tmp_path / "store" / "maps" / "b.png").unlink()
+    with pytest.raises(UserError, match=r"maps/link/b\.png does not exist"):
+        check_pairs(*folders)
+
+
 def pair(root: Path, name: str, image: str = ".jpg", label: str = ".png") -> tuple[str, str]:
     for folder, suffix in (("images", image), ("maps", label)):
-        (root / folder).mkdir(exist_ok=True)
+        (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder / f"{name}{suffix}").touch()
     return str(root / "images"), str(root / "maps")
 

@@ -4,6 +4,7 @@ files, and each mistake in the data or the config as one line on stderr with sta
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,6 +194,26 @@ def test_every_mistake_in_a_folder_is_listed(ade20k: Path, capsys: pytest.Captur
     for part in ("00000001.png has 2 x 2 pixels", "00000002.png does not exist", "00000003.jpg cannot be decoded"):
         assert part in said.out
     assert said.err == f"error: {ade20k}: 3 mistakes, listed above\n"
+
+
+def test_pairs_in_folders_are_checked_beside_an_image_without_map(
+    ade20k: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part, name in (("images", "00000001.jpg"), ("annotations", "00000001.png")):
+        (ade20k / part / "training" / "more").mkdir()
+        (ade20k / part / "training" / name).rename(ade20k / part / "training" / "more" / name)
+    (ade20k / "annotations" / "training" / "00000002.png").unlink()
+    assert cli.run(lambda: tool("prepare/ade20k").main([str(ade20k)])) == 1
+    assert "training: 3 pairs" in capsys.readouterr().out
+
+
+def test_images_in_training_and_validation_are_named(ade20k: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, name in (("images", "copied.jpg"), ("annotations", "copied.png")):
+        folder = ade20k / part / "validation"
+        for split in ("training", "validation"):
+            shutil.copy(folder / f"00000001{name[-4:]}", ade20k / part / split / name)
+    assert cli.run(lambda: tool("prepare/ade20k").main([str(ade20k)])) == 1
+    assert "images/validation, the first copied.jpg: take them out of one" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_ade20k(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from swinv2_dense.checks.image_folders import images_below
 from swinv2_dense.checks.images import read_header
-from swinv2_dense.checks.index_maps import check_map, check_pairs, decode_map
+from swinv2_dense.checks.index_maps import check_map, check_pairs, decode_map, pairs
+from swinv2_dense.checks.overlap import check_overlap
 from swinv2_dense.checks.summary import show_table
 from swinv2_dense.cli.parser import Parser
 from swinv2_dense.cli.progress import bars
@@ -44,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         mistakes = sum(check_split(args.root, split, args.jobs, progress) for split in OFFICIAL)
     if mistakes:
         raise UserError(f"{args.root}: {mistakes} mistakes, listed above")
+    one, other = (args.root / "images" / split for split in OFFICIAL)
+    check_overlap(one, other, set(images_below(one)).intersection(images_below(other)))
     print(f"{args.root} is in order")
 
 
@@ -55,7 +59,7 @@ def check_split(root: Path, split: str, jobs: int, progress: Progress) -> int:
         names = check_pairs(str(images), str(maps))
     except UserError as error:
         mistakes.append(str(error))
-        names = sorted(path.stem for path in images.glob("[!.]*.jpg") if (maps / f"{path.stem}.png").is_file())
+        names = pairs(str(images), str(maps))
     seen, images_of = np.zeros((2, CLASSES + 1), np.int64)
     with ThreadPoolExecutor(jobs) as pool:
         results = pool.map(partial(check_pair, images, maps), names)

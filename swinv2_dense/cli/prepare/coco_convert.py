@@ -14,7 +14,7 @@ from swinv2_dense.checks.coco_file import check_tables, is_id, read_coco
 from swinv2_dense.checks.findings import Finding, raise_first
 from swinv2_dense.checks.segmentations import segmentation_problem
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import encode_image, within, write_text, writing_folder
+from swinv2_dense.files import encode_image, walk, within, write_text, writing_folder
 from swinv2_dense.progress import Progress, counted, silent
 
 __all__ = ["convert_objects365", "order_categories", "write_semantic_maps"]
@@ -55,7 +55,7 @@ def convert_objects365(
     if not images.is_dir():
         raise UserError(f"{images} is no folder: unpack the patch*.tar.gz of Objects365 v2 there, or correct --images")
     raise_first(check_tables(content, str(annotations)), "it is not as published: download it again", warnings=False)
-    on_disk = {name: os.path.relpath(folder, images) for folder, _, names in os.walk(images) for name in names}
+    on_disk = {name: os.path.relpath(folder, images) for folder, names in walk(images) for name in names}
     kept, missing = [], []
     for image in counted(content["images"], "images", progress, every=1000):
         name = os.path.basename(image["file_name"])
