@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ import numpy as np
 from swinv2_dense.checks.clips import read_class_names
 from swinv2_dense.datasets.clip_decoding import ClipReader
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import write_text
+from swinv2_dense.files import shown, walk, write_text
 from swinv2_dense.progress import Progress, silent
 from swinv2_dense.suffixes import CLIPS
 from swinv2_dense.suggestions import nearest
@@ -64,18 +64,27 @@ def find_clips(folder: Path, labels: Mapping[str, int]) -> list[Clip]:
             close = nearest(_plain(kind.name), labels)
             hint = f", the closest is {close!r}" if close else ""
             raise UserError(f"folder {kind} is no class of the label map{hint}: rename it, or take it away")
-        files = (path for path in kind.rglob("*") if path.suffix.lower() in CLIPS and not path.is_dir())
-        names = sorted(path.relative_to(folder).as_posix() for path in files if not path.name.startswith("."))
-        clips += [Clip(name, label) for name in names]
+        clips += [Clip(name, label) for name in sorted(_files(kind, folder)) if name.lower().endswith(CLIPS)]
+    if clips and (beside := [path.name for path in folder.iterdir() if path.name.lower().endswith(CLIPS)]):
+        raise UserError(
+            f"{len(beside)} clips lie in {folder} itself, the first {shown(min(beside))}, and would be left out: move "
+            "each into the folder of its class, or take them away"
+        )
     if not clips:
         raise UserError(f"{folder} holds no clips: they are expected at {folder}/CLASS/NAME.mp4")
     return clips
 
 
 def other_files(folder: Path) -> list[str]:
-    """Files in the folders of classes that are no videos by their suffix, by name; dot files aside."""
-    files = (path for path in folder.glob("[!.]*/**/*") if path.is_file() and not path.name.startswith("."))
-    return sorted(path.relative_to(folder).as_posix() for path in files if path.suffix.lower() not in CLIPS)
+    """Files below a folder that are no videos by their suffix, by name; dot files aside."""
+    return sorted(name for name in _files(folder, folder) if not name.lower().endswith(CLIPS))
+
+
+def _files(folder: Path, root: Path) -> Iterator[str]:
+    """Files below a folder as paths from ``root`` on, but for dot files and those in dot folders."""
+    for place, names in walk(folder):
+        below = Path(place).relative_to(root)
+        yield from ((below / name).as_posix() for name in names if not name.startswith("."))
 
 
 def check_clip(folder: Path, min_frames: int, clip: Clip) -> Clip:
@@ -83,6 +92,10 @@ def check_clip(folder: Path, min_frames: int, clip: Clip) -> Clip:
     path = folder / clip.name
     if any(character in clip.name for character in "\n\r") or clip.name != clip.name.strip():
         return Clip(clip.name, clip.label, "its name has a line break or a space at the end, which no list can hold")
+    try:
+        clip.name.encode()
+    except UnicodeEncodeError:
+        return Clip(clip.name, clip.label, "its name is no UTF-8, in which lists are written")
     try:
         status = path.stat()
     except OSError:

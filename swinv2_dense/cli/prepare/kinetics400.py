@@ -9,15 +9,20 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from swinv2_dense import extras
+from swinv2_dense.checks.overlap import in_both
 from swinv2_dense.checks.summary import show_table
 from swinv2_dense.cli.parser import Parser
 from swinv2_dense.cli.progress import bars
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import shown
+from swinv2_dense.files import make_out, shown
+
+if TYPE_CHECKING:
+    from swinv2_dense.cli.prepare.clip_listing import Clip
 
 LISTED_CLASSES = 100  # of more, no table is printed
 
@@ -47,11 +52,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(extras.missing("reading clips", error, "video")) from error
     labels = read_label_map(args.label_map or args.root / "label_map_k400.txt")
     out = args.out or args.root
+    folders = {split: args.root / f"videos_{split}" for split in args.splits}
+    found = {split: find_clips(folder, labels) for split, folder in folders.items()}
     if not args.dry_run:
-        out.mkdir(parents=True, exist_ok=True)
-    for split in args.splits:
-        folder = args.root / f"videos_{split}"
-        clips = find_clips(folder, labels)
+        make_out(out)
+    for split, folder in folders.items():
+        clips = found[split]
         list_file = None if args.dry_run else out / f"kinetics400_{split}_list_videos.txt"
         with bars() as progress:
             bad = write_lists(
@@ -76,3 +82,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             show_table(("class", "clips", ""), rows)
         if missing := [name for name, label in labels.items() if not kept[label]]:
             print(f"warning: {split} has no clip of {len(missing)} of {len(labels)} classes, the first {missing[0]}")
+    _warn_of_overlap(folders, found)
+
+
+def _warn_of_overlap(folders: Mapping[str, Path], found: Mapping[str, Sequence[Clip]]) -> None:
+    (first, clips), *others = found.items()
+    for split, compared in others:
+        names = {clip.name for clip in clips}.intersection(clip.name for clip in compared)
+        if shared := in_both(folders[first], folders[split], names):
+            print(
+                f"warning: {len(shared)} clips are in {first} and in {split}, the first {shown(shared[0])}: take them "
+                "out of one, as scores on what was trained on say nothing"
+            )

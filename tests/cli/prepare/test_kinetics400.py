@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 pytest.importorskip("av", reason="needs the video extra")
 
+from swinv2_dense.checks.clips import read_clip_list
 from swinv2_dense.demo.motion_clips import write_mp4
 from tests.tiny import mistake, tool
 
@@ -75,3 +77,37 @@ def test_label_maps_in_other_encodings(root: Path, capsys: pytest.CaptureFixture
     (root / "label_map_k400.txt").write_text("摔跤\n", encoding="gbk")
     assert "label_map_k400.txt is not UTF-8 (line 1)" in mistake(NAME, [str(root)], capsys)
     assert "--workers 0" in mistake(NAME, [str(root), "--workers", "0"], capsys)
+
+
+def test_all_folders_are_found_before_clips_are_read(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "videos_val").rename(root / "val")
+    assert "videos_val does not exist" in mistake(NAME, [str(root), "--workers", "1"], capsys)
+    (root / "val").rename(root / "videos_val")
+    (root / "videos_val" / "loose.mp4").write_bytes(b"x")
+    line = mistake(NAME, [str(root), "--workers", "1"], capsys)
+    assert "1 clips lie in" in line and "videos_val itself, the first loose.mp4, and would be left out" in line
+    assert not list(root.glob("*_list_*"))
+
+
+def test_linked_folders_are_read_and_hidden_ones_are_not(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kind = root / "videos_train" / "tai_chi"
+    for name in ("more", ".trash"):
+        (root / name).mkdir()
+        (root / name / "c.mp4").symlink_to(kind / "a.mp4")
+        (kind / name).symlink_to(root / name)
+    tool(NAME).main([str(root), "--workers", "1"])
+    lines = (root / "kinetics400_train_list_videos.txt").read_text().splitlines()
+    assert lines == ["arm wrestling/b.mp4 0", "tai_chi/a.mp4 1", "tai_chi/more/c.mp4 1"]
+    # The fixture's clips are the same in both.
+    assert "warning: 2 clips are in train and in val, the first arm wrestling/b.mp4" in capsys.readouterr().out
+
+
+def test_a_name_that_no_list_can_hold_is_left_out(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kind = root / "videos_train" / "tai_chi"
+    try:
+        (kind / os.fsdecode(b"caf\xe9.mp4")).symlink_to(kind / "a.mp4")
+    except OSError:
+        pytest.skip("the file system takes UTF-8 alone")
+    tool(NAME).main([str(root), "--workers", "1", "--splits", "train"])
+    assert "caf\\udce9.mp4: its name is no UTF-8, in which lists are written" in capsys.readouterr().out
+    assert len(read_clip_list(root / "kinetics400_train_list_videos.txt", 2)) == 2
