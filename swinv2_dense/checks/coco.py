@@ -18,7 +18,9 @@ from PIL import Image
 from swinv2_dense.checks.annotations import Counts, Use, check_objects
 from swinv2_dense.checks.coco_file import MAX_PIXELS, AnnotationFileError, check_tables, leaves_folder, read_coco
 from swinv2_dense.checks.findings import Finding
+from swinv2_dense.checks.image_folders import images_below
 from swinv2_dense.checks.images import check_image
+from swinv2_dense.checks.overlap import in_both
 from swinv2_dense.errors import UserError
 from swinv2_dense.progress import Progress, counted, silent
 
@@ -78,12 +80,24 @@ def check_coco(
         raise UserError(f"{root} is no folder: unpack {', '.join(_SOURCES.values())} there")
     options = _Options(deep, boxes_only, max_pixels, progress)
     reports = [_check_split(root, split, options) for split in splits]
+    for report in reports[1:]:
+        report.findings += _shared(root, splits[0], report.split)
     known = [report for report in reports if report.categories]
     for report in known[1:]:
         if report.categories != known[0].categories:
             detail = f"{len(report.categories)} categories, other names or another order than {known[0].split}'s"
             report.findings.append(Finding("categories differ", _annotation_file(report.split), detail))
     return reports
+
+
+def _shared(root: Path, first: str, split: str) -> Iterator[Finding]:
+    """Images of two splits: scores on what was trained on say nothing."""
+    folders = root / first, root / split
+    if first == split or not all(folder.is_dir() for folder in folders):
+        return
+    one, other = (set(images_below(folder)) for folder in folders)
+    for name in in_both(*folders, one & other):
+        yield Finding(f"image of {first} as well", f"{split}/{name}", "scores on what was trained on say nothing")
 
 
 def check_coco_file(

@@ -89,8 +89,15 @@ def check_tables(content: dict[str, Any], file: str, max_pixels: int = MAX_PIXEL
             yield Finding("category name not unique", file, shown(name))
         else:
             names.add(name)
+    ids: dict[str, object] = {}
     for image in content["images"]:
         yield from _check_image_entry(image, file, max_pixels)
+        name, number = image.get("file_name"), image.get("id")
+        if isinstance(name, str) and ids.setdefault(name, number) != number:
+            detail = (
+                f"{shown(name)}, which is image {shown(ids[name])} as well: objects of one are background of the other"
+            )
+            yield Finding("several images of one file", file, detail, image=number, serious=False)
 
 
 def _check_image_entry(image: dict[str, Any], file: str, max_pixels: int) -> Iterator[Finding]:
@@ -122,7 +129,14 @@ def leaves_folder(name: str) -> str | None:
         os.fsencode(name)
     except UnicodeEncodeError:
         return "is no valid text"
-    if name.isprintable() and ".." not in name and "\\" not in name and ":" not in name and not name.startswith("/"):
+    if (
+        name.isprintable()
+        and ".." not in name
+        and name.strip("./")
+        and "\\" not in name
+        and ":" not in name
+        and not name.startswith("/")
+    ):
         return None  # as good as every name: quickly
     try:
         within(".", name)

@@ -224,3 +224,16 @@ def test_one_file_of_any_layout(root: Path, tmp_path: Path) -> None:
     assert {f.kind for f in check_coco_file(file, tmp_path / "images").findings} >= {"no mask"}
     with pytest.raises(UserError, match="--images"):
         check_coco_file(file, tmp_path / "none")
+
+
+def test_an_image_in_both_splits_is_found(root: Path) -> None:
+    name = "000000000003.jpg"  # of train alone
+    shutil.copy(root / "train2017" / name, root / "val2017" / name)
+    (finding,) = found(root)
+    assert (finding.kind, finding.file, finding.serious) == ("image of train2017 as well", f"val2017/{name}", True)
+    assert found(root, splits=["train2017", "train2017"]) == []
+
+
+def test_a_name_that_is_a_folder_is_found(root: Path) -> None:
+    edit(root, lambda content: content["images"][0].update(file_name="."))
+    assert [finding.kind for finding in found(root)] == ["name that leaves the folder"]

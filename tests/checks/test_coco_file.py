@@ -67,6 +67,7 @@ def test_a_sound_file_has_no_findings() -> None:
         ({"image": {"file_name": None}}, "image without a file_name"),
         ({"image": {"file_name": "../../../x.jpg"}}, "name that leaves the folder"),
         ({"image": {"file_name": "/etc/x"}}, "name that leaves the folder"),
+        ({"image": {"file_name": "."}}, "name that leaves the folder"),
         ({"image": {"file_name": "a\ud800.jpg"}}, "name that leaves the folder"),
         ({"image": {"height": "30"}}, "image without a size"),
         ({"image": {"width": 0}}, "image without a size"),
@@ -79,6 +80,13 @@ def test_ids_names_and_sizes(changes: dict[str, Any], kind: str) -> None:
     assert finding.kind == kind
     assert finding.serious
     str(finding).encode()
+
+
+def test_several_images_of_one_file_are_noted() -> None:
+    image = content()["images"][0]
+    (finding,) = check_tables(content(images=[image, {**image, "id": 99}]), "x.json")
+    assert (finding.kind, finding.image, finding.serious) == ("several images of one file", 99, False)
+    assert f"which is image {image['id']} as well" in finding.detail
 
 
 def test_the_limit_of_pixels_is_an_option() -> None:

@@ -50,6 +50,13 @@ def test_problems_are_listed_up_to_a_limit_and_end_with_status_1(
     assert "000000000002.jpg: image 2" in capsys.readouterr().out
 
 
+def test_a_single_file_may_end_in_capitals(tool: ModuleType, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = (root / "annotations" / "instances_val2017.json").rename(root / "VAL.JSON")
+    assert run(lambda: tool.main(["check", str(file), "--images", str(root / "val2017")])) == 0
+    assert run(lambda: tool.main(["check", str(file)])) == 1
+    assert f"{file} is one annotation file: name the folder of its images by --images" in capsys.readouterr().err
+
+
 def test_notes_alone_are_no_problem(tool: ModuleType, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "stuffthingmaps").rename(root / "elsewhere")
     assert run(lambda: tool.main(["check", str(root)])) == 0
@@ -67,8 +74,11 @@ def test_maps_and_paths_are_written(tool: ModuleType, root: Path, capsys: pytest
     arguments = ["objects365", str(file), "--images", str(root / "annotations"), "--out", str(root / "other.json")]
     assert run(lambda: tool.main(arguments)) == 1
     assert "lacks 1 of 1 images" in capsys.readouterr().err
-    tool.main([*arguments, "--drop-missing"])
-    assert "left out, not on disk: 000000000001.jpg" in capsys.readouterr().out
+    content = json.loads(file.read_text())
+    content["images"].append({**content["images"][0], "id": 9, "file_name": "gone.jpg"})
+    file.write_text(json.dumps(content))
+    tool.main(["objects365", str(file), "--images", str(root), "--out", str(root / "other.json"), "--drop-missing"])
+    assert "left out, not on disk: gone.jpg" in capsys.readouterr().out
 
 
 def test_browse_writes_pictures_into_the_work_dir(

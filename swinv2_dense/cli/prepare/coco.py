@@ -80,7 +80,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def check(args: argparse.Namespace, progress: Progress) -> None:
     options = {"deep": args.deep, "boxes_only": args.boxes, "max_pixels": args.max_pixels, "progress": progress}
-    if args.root.suffix == ".json":
+    if args.root.suffix.lower() == ".json" or args.root.is_file():
         if args.images is None:
             raise UserError(f"{args.root} is one annotation file: name the folder of its images by --images")
         reports = [check_coco_file(args.root, args.images, **options)]

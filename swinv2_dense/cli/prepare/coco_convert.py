@@ -14,12 +14,13 @@ from swinv2_dense.checks.coco_file import check_tables, is_id, read_coco
 from swinv2_dense.checks.findings import Finding, raise_first
 from swinv2_dense.checks.segmentations import segmentation_problem
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import encode_image, walk, within, write_text, writing_folder
+from swinv2_dense.files import encode_image, shown, walk, within, write_text, writing_folder
 from swinv2_dense.progress import Progress, counted, silent
 
 __all__ = ["convert_objects365", "order_categories", "write_semantic_maps"]
 
 _UNLABELLED = 255
+_REMEDY = "correct it; swinv2 prepare coco check lists all"
 # Annotated, but in none of the published archives.
 _NEVER_PUBLISHED = {"objects365_v2_00908726.jpg", "objects365_v1_00320532.jpg", "objects365_v1_00320534.jpg"}
 
@@ -69,6 +70,8 @@ def convert_objects365(
             f"{images} lacks {len(unexpected)} of {len(content['images'])} images, the first is {unexpected[0]}: "
             "complete it, or leave them out with --drop-missing"
         )
+    if not kept:
+        raise UserError(f"{images} holds none of the {len(content['images'])} images: correct --images")
     ids = {image["id"] for image in kept}
     left = [annotation for annotation in content["annotations"] if annotation.get("image_id") in ids]
     # The published files have them in different orders, and labels follow the order.
@@ -86,6 +89,9 @@ def order_categories(annotations: Path, like: Path, out: Path) -> None:
     if out.exists():
         raise UserError(f"{out} exists: remove it, or name another file with --out")
     content, model = read_coco(annotations), read_coco(like)
+    for file, tables in ((annotations, content), (like, model)):
+        named = (finding for finding in check_tables(tables, str(file)) if finding.kind.startswith("category"))
+        raise_first(named, "correct it", warnings=False)
     by_name = {category.get("name"): category for category in content["categories"]}
     names = [category.get("name") for category in model["categories"]]
     if len(by_name) != len(content["categories"]) or set(names) != set(by_name) or len(names) != len(by_name):
@@ -114,8 +120,13 @@ def write_semantic_maps(root: Path, split: str, *, progress: Progress = silent) 
     by_image: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
         image_id = annotation.get("image_id")
-        if is_id(image_id) and image_id in by_image and annotation.get("segmentation"):
+        if not is_id(image_id) or image_id not in by_image:
+            raise_first([Finding("unknown image", str(file), image=image_id, annotation=annotation.get("id"))], _REMEDY)
+        if annotation.get("segmentation"):
             by_image[image_id].append(annotation)
+    if content["annotations"] and not any(by_image.values()):
+        raise UserError(f"{file} has no masks, from which the maps are made: add a segmentation to every annotation")
+    _check_names(file, content["images"])
     known = {category["id"] for category in content["categories"]}
     with writing_folder(folder) as work:
         for image in counted(content["images"], split, progress):
@@ -127,6 +138,19 @@ def write_semantic_maps(root: Path, split: str, *, progress: Progress = silent) 
     return len(content["images"])
 
 
+def _check_names(file: Path, images: list[dict[str, Any]]) -> None:
+    """Refuse images that would have the same map, of which the last one's would be left."""
+    seen: dict[Path, str] = {}
+    for image in images:
+        name = image["file_name"]
+        path = Path(name).with_suffix(".png")
+        if path in seen:
+            raise UserError(
+                f"{file} has images {shown(seen[path])} and {shown(name)}, whose map would be one file: rename one"
+            )
+        seen[path] = name
+
+
 def _check_objects(file: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: set[int]) -> None:
     """Refuse what would crash pycocotools or fill the memory, and categories that do not exist."""
     for annotation in annotations:
@@ -135,7 +159,7 @@ def _check_objects(file: Path, image: dict[str, Any], annotations: list[dict[str
             problem = ("unknown category", f"category_id {annotation.get('category_id')!r}", True)
         if problem:
             finding = Finding(problem[0], str(file), problem[1], image=image["id"], annotation=annotation.get("id"))
-            raise_first([finding], "correct it; swinv2 prepare coco check lists all")
+            raise_first([finding], _REMEDY)
 
 
 def _semantic_map(height: int, width: int, annotations: list[dict[str, Any]]) -> np.ndarray:

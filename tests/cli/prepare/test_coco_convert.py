@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,15 @@ def test_missing_images_are_refused_or_left_out(annotations: Path, tmp_path: Pat
     assert not out.exists()
     assert convert_objects365(annotations, images, out, drop_missing=True) == PUBLISHED[1:]
     assert {annotation["image_id"] for annotation in json.loads(out.read_text())["annotations"]} == {0}
+
+
+def test_images_in_linked_folders_are_found_and_none_at_all_is_refused(annotations: Path, tmp_path: Path) -> None:
+    unpack(tmp_path / "store", *(Path(name).name for name in PUBLISHED))
+    (tmp_path / "train").mkdir()
+    with pytest.raises(UserError, match="train holds none of the 3 images: correct --images"):
+        convert_objects365(annotations, tmp_path / "train", tmp_path / "out.json", drop_missing=True)
+    (tmp_path / "train" / "patch0").symlink_to(tmp_path / "store")
+    assert convert_objects365(annotations, tmp_path / "train", tmp_path / "out.json") == []
 
 
 def test_nothing_is_overwritten_and_mistakes_are_named(annotations: Path, tmp_path: Path) -> None:
@@ -156,6 +166,34 @@ def test_maps_are_not_overwritten_nor_half_written(root: Path, monkeypatch: pyte
     (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"category id 300 \(circle\) has no place"):
         write_semantic_maps(root, "val2017")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: c["images"][1].update(file_name=f"{c['images'][0]['file_name'][:-4]}.png"), "map would be one file"),
+        (lambda c: c["images"][1].update(file_name=c["images"][0]["file_name"]), "map would be one file"),
+        (lambda c: [a.pop("segmentation") for a in c["annotations"]], "has no masks"),
+        (lambda c: c["annotations"][0].update(image_id=77), "unknown image: .*image 77, annotation 1"),
+    ],
+)
+def test_maps_that_would_be_lost_or_empty_are_refused(root: Path, change: Callable[[Any], Any], told: str) -> None:
+    path = root / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=told):
+        write_semantic_maps(root, "train2017")
+    assert not (root / "stuffthingmaps").exists()
+
+
+def test_names_of_categories_that_are_no_text_are_refused(annotations: Path, tmp_path: Path) -> None:
+    content = json.loads(annotations.read_text())
+    content["categories"] = [{"id": 1, "name": ["dog"]}]
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    for pair in ((annotations, tmp_path / "other.json"), (tmp_path / "other.json", annotations)):
+        with pytest.raises(UserError, match=r"category without a name: .*other"):
+            order_categories(*pair, tmp_path / "out.json")
 
 
 def test_categories_in_another_files_order(annotations: Path, tmp_path: Path) -> None:
