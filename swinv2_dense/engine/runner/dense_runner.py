@@ -17,7 +17,7 @@ from swinv2_dense.engine.runner.resumable import ResumableMixin
 from swinv2_dense.engine.runner.resumed_settings import following_config, loading_state
 from swinv2_dense.engine.runner.training_state import read_training_state
 
-__all__ = ["DenseRunner", "OwnWeightsMixin", "join_on_cpu"]
+__all__ = ["DenseRunner", "OwnWeightsMixin", "counting_steps", "join_on_cpu"]
 
 
 class OwnWeightsMixin:
@@ -75,6 +75,9 @@ class DenseRunner(ResumableMixin, OwnWeightsMixin, CheckedImagesMixin, Runner):
             model_wrapper_cfg = {**defaults, **(model_wrapper_cfg or {})}
         return super().wrap_model(model_wrapper_cfg, model)
 
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Mapping[str, Any] | None = None) -> None:
+        super().scale_lr(optim_wrapper, counting_steps(auto_scale_lr, self.cfg))
+
     def set_seed(self, seed: int) -> None:
         self._randomness_cfg["seed"] = seed
         self.set_randomness(**self._randomness_cfg)
@@ -95,6 +98,15 @@ class DenseRunner(ResumableMixin, OwnWeightsMixin, CheckedImagesMixin, Runner):
     def test(self) -> dict[str, float]:
         self._testing = True
         return super().test()
+
+
+def counting_steps(auto_scale_lr: Mapping[str, Any] | None, cfg: Mapping[str, Any]) -> dict[str, Any] | None:
+    """``auto_scale_lr`` as mmengine needs it, which compares its base with the batch of one pass, also where the
+    gradients of several make a step."""
+    if auto_scale_lr is None or "base_batch_size" not in auto_scale_lr:
+        return None if auto_scale_lr is None else dict(auto_scale_lr)
+    passes = (cfg.get("optim_wrapper") or {}).get("accumulative_counts", 1)
+    return {**auto_scale_lr, "base_batch_size": auto_scale_lr["base_batch_size"] / passes}
 
 
 def join_on_cpu(launcher: str, dist_cfg: Mapping[str, Any]) -> None:

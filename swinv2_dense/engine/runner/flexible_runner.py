@@ -11,7 +11,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import FlexibleRunner
 
 from swinv2_dense.engine.runner.checked_images import CheckedImagesMixin
-from swinv2_dense.engine.runner.dense_runner import OwnWeightsMixin, join_on_cpu
+from swinv2_dense.engine.runner.dense_runner import OwnWeightsMixin, counting_steps, join_on_cpu
 from swinv2_dense.engine.runner.plain_state import pack_history, to_plain_data, unpack_history
 from swinv2_dense.engine.runner.resumable import ResumableMixin
 from swinv2_dense.engine.runner.resumed_settings import following_config, loading_state
@@ -31,6 +31,8 @@ class DenseFlexibleRunner(ResumableMixin, OwnWeightsMixin, CheckedImagesMixin, F
 
     def build_strategy(self, strategy: Any = None, launcher: str = "none", **options: Any) -> Any:
         join_on_cpu(launcher, options["env_cfg"]["dist_cfg"])
+        if isinstance(strategy, dict):
+            strategy = {**strategy, "auto_scale_lr": counting_steps(self.cfg.get("auto_scale_lr"), self.cfg)}
         built = super().build_strategy(strategy, launcher=launcher, **options)
         if isinstance(built, DeepSpeedStrategy) and not self._resume:
             built.load_from = self._load_from

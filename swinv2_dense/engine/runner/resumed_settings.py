@@ -35,6 +35,8 @@ def settings_of(runner: Any) -> dict[str, Any]:
     loader = runner.cfg.get("train_dataloader") or {}
     found["train_dataloader.batch_size"] = _plain(loader.get("batch_size"))
     found["processes"] = get_world_size()
+    scaling = runner.cfg.get("auto_scale_lr") or {}
+    found["auto_scale_lr.base_batch_size"] = _plain(scaling.get("base_batch_size")) if scaling.get("enable") else None
     if isinstance(runner.train_loop, EpochBasedTrainLoop):
         found[_EPOCH] = len(runner.train_loop.dataloader)
     return found

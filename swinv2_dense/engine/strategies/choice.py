@@ -72,6 +72,11 @@ def _refuse_averages(cfg: Config, kind: str) -> None:
 def use_deepspeed(cfg: Config) -> None:
     """Put what mmengine's optimizer wrapper would do where DeepSpeed does it itself."""
     wrapper = cfg.optim_wrapper
+    if (cfg.get("auto_scale_lr") or {}).get("enable"):
+        raise UserError(
+            "DeepSpeed's strategies scale no learning rate: leave --auto-scale-lr out, and set "
+            "optim_wrapper.optimizer.lr"
+        )
     if clip := wrapper.pop("clip_grad", None):
         cfg.strategy.gradient_clipping = clip["max_norm"]
     cfg.strategy.gradient_accumulation_steps = wrapper.pop("accumulative_counts", 1)

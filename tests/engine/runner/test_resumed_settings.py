@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
+from swinv2_dense.engine.runner.dense_runner import counting_steps
 from swinv2_dense.engine.runner.resumed_settings import check_progress, differences, loading_state, table
 from swinv2_dense.errors import UserError
 from tests.engine.toy_run import BATCHES, config, run
@@ -94,6 +96,27 @@ def test_extended_schedule_is_that_of_a_run_that_had_it_from_the_start(
     found, wanted = rates(extended), rates(whole)
     assert min(found) == 7 and len(found) == 6
     assert found == pytest.approx({number: wanted[number] for number in found}, rel=1e-12)
+
+
+def test_learning_rate_scaled_in_resuming_alone(tmp_path: Path) -> None:
+    """The toy's batch of 2, and 4 passes to a step, are a quarter of what the rate is for."""
+    assert run(config(tmp_path / "work"))[0] == 0
+    cfg = config(tmp_path / "work", resume=True)
+    cfg.update(load_from=str(tmp_path / "work" / "iter_12.pth"), work_dir=str(tmp_path / "plain"))
+    cfg.train_cfg.max_iters = 13
+    plain, scaled = tmp_path / "plain.txt", tmp_path / "scaled.txt"
+    assert run(copy.deepcopy(cfg), Rates(plain))[0] == 0
+    cfg.update(auto_scale_lr=dict(enable=True, base_batch_size=32), work_dir=str(tmp_path / "scaled"))
+    cfg.optim_wrapper.accumulative_counts = 4
+    status, output = run(cfg, Rates(scaled))
+    assert status == 0, output
+    assert "auto_scale_lr.base_batch_size" in output
+    assert rates(scaled)[13] == pytest.approx(rates(plain)[13] / 4, rel=1e-12)
+
+
+@pytest.mark.parametrize("given", [None, {}, {"enable": False}])
+def test_nothing_to_scale(given: dict[str, Any] | None) -> None:
+    assert counting_steps(given, {"optim_wrapper": {"accumulative_counts": 4}}) == given
 
 
 def test_shortened_schedule_is_refused(tmp_path: Path) -> None:

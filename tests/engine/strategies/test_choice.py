@@ -61,6 +61,14 @@ def test_fsdp_is_the_flexible_runner_s() -> None:
     assert runner_for(strategy_config("fsdp")) is DenseFlexibleRunner
 
 
+def test_deepspeed_scales_no_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategies.importlib.util, "find_spec", lambda name: name)
+    cfg = strategy_config("deepspeed_zero2")
+    cfg.update(auto_scale_lr=dict(enable=True, base_batch_size=16), train_dataloader=dict(batch_size=1))
+    with pytest.raises(UserError, match=r"leave --auto-scale-lr out, and set optim_wrapper\.optimizer\.lr"):
+        runner_for(cfg)
+
+
 def test_averaged_weights_need_whole_models() -> None:
     cfg = strategy_config("fsdp")
     cfg.custom_hooks = [dict(type="mmengine.EMAHook", momentum=0.1)]
