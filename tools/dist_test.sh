@@ -2,7 +2,7 @@
 # Test on several GPUs:  tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of tools/test.py]
 # On several machines, on each of them: NNODES=2 NODE_RANK=0 MASTER_ADDR=first-machine PORT=29500 tools/dist_test.sh ...
 set -euo pipefail
-[[ $# -ge 3 ]] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
+[[ ${3:-} =~ ^([1-9][0-9]*|auto|gpu|cpu)$ ]] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
 here=$(dirname "$0")
 venv=$here/../.venv/bin/python
 PYTHON=${PYTHON:-$([[ -x $venv ]] && echo "$venv" || echo python)}

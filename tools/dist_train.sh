@@ -2,7 +2,7 @@
 # Train on several GPUs:  tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
 # On several machines, on each of them: NNODES=2 NODE_RANK=0 MASTER_ADDR=first-machine PORT=29500 tools/dist_train.sh ...
 set -euo pipefail
-[[ $# -ge 2 ]] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
+[[ ${2:-} =~ ^([1-9][0-9]*|auto|gpu|cpu)$ ]] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
 here=$(dirname "$0")
 venv=$here/../.venv/bin/python
 PYTHON=${PYTHON:-$([[ -x $venv ]] && echo "$venv" || echo python)}

@@ -2,7 +2,7 @@
 # Train on a SLURM cluster:  [GPUS=8] [GPUS_PER_NODE=8] tools/slurm_train.sh PARTITION JOB CONFIG WORK_DIR [options]
 # CPUS_PER_TASK (5) and SRUN_ARGS (none) go to srun.
 set -euo pipefail
-[[ $# -ge 4 ]] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
+[[ $# -ge 4 && ${GPUS:-8} =~ ^[1-9][0-9]*$ ]] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
 here=$(dirname "$0")
 venv=$here/../.venv/bin/python
 PYTHON=${PYTHON:-$([[ -x $venv ]] && echo "$venv" || echo python)}

@@ -28,6 +28,26 @@ def test_executable(program: Path) -> None:
     assert program.read_text().startswith("#!/usr/bin/env ")
 
 
+@pytest.mark.parametrize(
+    ("command", "gpus"),
+    [
+        ("dist_train.sh a.py", ""),
+        ("dist_train.sh a.py --amp", ""),
+        ("dist_train.sh a.py 0", ""),
+        ("dist_test.sh a.py a.pth --tta", ""),
+        ("slurm_train.sh part job a.py", "8"),
+        ("slurm_train.sh part job a.py work", "two"),
+        ("slurm_test.sh part job a.py a.pth", "0"),
+    ],
+)
+def test_scripts_without_a_number_of_gpus_say_how_they_are_called(command: str, gpus: str) -> None:
+    script, *arguments = command.split()
+    environment = {**os.environ, **({"GPUS": gpus} if gpus else {})}
+    done = subprocess.run(["bash", TOOLS / script, *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"tools/{script}" in done.stderr.splitlines()[0] and len(done.stderr.splitlines()) == 2
+
+
 @pytest.mark.parametrize("program", ["models.py", "prepare/coco.py"])
 def test_runs_from_any_folder_without_an_installed_package(program: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
