@@ -138,6 +138,8 @@ def _explanation(error: BaseException) -> str | None:
                 "the GPU's memory is full: lower train_dataloader.batch_size, add --amp, or set "
                 "model.backbone.with_cp=True"
             )
+        if type(seen).__name__ == "BrokenProcessPool":  # of concurrent.futures
+            return "a worker process was killed, as the system does where memory is full: give fewer --workers"
         for pattern, line in _KNOWN_MISTAKES:
             if match := re.search(pattern, text):
                 return line.format(**match.groupdict())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,6 +43,10 @@ def said(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int,
             ),
             "error: the images of a batch have different sizes ([3, 51, 76] and [3, 51, 68], channels first): end the "
             "resizing in the pipeline with a crop of one size, or take batches of one\n",
+        ),
+        (
+            BrokenProcessPool("A child process terminated abruptly"),
+            "error: a worker process was killed, as the system does where memory is full: give fewer --workers\n",
         ),
         (UserError("key \x1b[31mred\x07"), "error: key \\x1b[31mred\\x07\n"),
     ],
