@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         self, command: str = "", description: str | None = None, examples: Sequence[str] = (), **options: Any
     ) -> None:
         options.setdefault("prog", f"swinv2 {command}")
-        shown = "".join(f"\n  {options['prog']} {example}" for example in examples)
+        shown = "".join(f"\n  {options['prog']} {example}".rstrip() for example in examples)
         epilog = f"example{'s'[: len(examples) > 1]}:{shown}" if examples else None
         options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": epilog, **options}
         super().__init__(description=description, **options)
