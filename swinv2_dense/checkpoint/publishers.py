@@ -80,7 +80,7 @@ _TORCHVISION = {
     "layers.{s}.downsample.reduction": "features.{e}.reduction",
     "layers.{s}.downsample.norm": "features.{e}.norm",
 }
-_OURS = {"layers.{s}.pretrained_window_size": "layers.{s}.pretrained_window_size"}
+_OURS = {"head": "head.fc", "layers.{s}.pretrained_window_size": "layers.{s}.pretrained_window_size"}
 _TABLES: dict[str, dict[str, str]] = {
     "microsoft": {},
     "timm": _TIMM,

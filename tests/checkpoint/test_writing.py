@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from swinv2_dense.checkpoint import convert, read, summarize
+from swinv2_dense.checkpoint.renaming import to_authors
 from swinv2_dense.checkpoint.writing import TARGETS, position_index, shift_mask
 from swinv2_dense.errors import UserError
 from swinv2_dense.models import SwinTransformerV2
@@ -170,6 +171,20 @@ def test_our_detectors_backbone_is_written_for_every_library(to: str, tmp_path: 
     x = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(again(x)[-1], detector.backbone(x)[-1])
     assert again.pretrained_window_size == detector.backbone.pretrained_window_size
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_our_classifiers_head_is_written_for_every_library(to: str, tmp_path: Path) -> None:
+    classifier = nn.Module()
+    classifier.backbone = SwinTransformerV2(ARCH, window_size=4, out_indices=3)
+    classifier.head = nn.Module()
+    classifier.head.fc = nn.Linear(classifier.backbone.num_features[-1], 5)
+    torch.save({"state_dict": classifier.state_dict(), "meta": {}}, tmp_path / "epoch_1.pth")
+    out = tmp_path / ("out" if to == "huggingface" else "out.pth")
+    assert convert(tmp_path / "epoch_1.pth", out, to, image_size=128) == []
+    head = to_authors(read(out).state_dict).head
+    assert torch.equal(head["head.weight"], classifier.head.fc.weight)
+    assert torch.equal(head["head.bias"], classifier.head.fc.bias)
 
 
 @torch.no_grad()
