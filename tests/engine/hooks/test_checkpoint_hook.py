@@ -50,6 +50,18 @@ def test_a_resumed_run_is_compared_with_scores_of_its_own_metric(
     assert best(tmp_path) == expected
 
 
+@pytest.mark.parametrize(("stopped", "saved"), [(True, ["iter_7.pth"]), (False, [])])
+def test_the_last_state_of_a_training_that_stops_early_is_saved(
+    tmp_path: Path, stopped: bool, saved: list[str]
+) -> None:
+    run = Validated(tmp_path, {}, 7, save_best="acc")
+    run.hook.save_last = True
+    run.runner.train_loop, run.runner.max_iters = SimpleNamespace(stop_training=stopped), 12
+    for _ in range(2):  # once is enough
+        run.hook.after_train(run.runner)
+    assert [path.name for path in tmp_path.glob("*.pth")] == saved
+
+
 def test_a_metric_that_the_validation_does_not_give_is_one_line(tmp_path: Path) -> None:
     run = Validated(tmp_path, {}, save_best="coco/bbox_map")
     with pytest.raises(
