@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from swinv2_dense.suggestions import did_you_mean, nearest
+
+_HOME = re.compile(r"^(?:[-\w.]+=)?~(?=/|$)")  # which no shell replaces in --out=~/x, and none where it is quoted
 
 __all__ = ["HelpWithDefaults", "Parser", "add_cfg_options", "add_common_options", "add_config", "add_model"]
 
@@ -34,6 +38,11 @@ class Parser(argparse.ArgumentParser):
         options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": epilog, **options}
         super().__init__(description=description, **options)
 
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse's; ``~/`` is the home folder, whether the shell or nobody has replaced it."""
+        given = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_HOME.sub(_at_home, argument) for argument in given], namespace)
+
     def error(self, message: str) -> NoReturn:
         """End the program with one line that says what was probably meant."""
         if match := re.match(r"unrecognized arguments: (.*)", message):
@@ -57,6 +66,10 @@ class Parser(argparse.ArgumentParser):
             if action.choices is not None and argument in names:
                 return ": " + did_you_mean(given, map(str, action.choices))
         return ""
+
+
+def _at_home(match: re.Match[str]) -> str:
+    return match[0][:-1] + os.path.expanduser("~")
 
 
 def _cfg_options_action() -> type[argparse.Action]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from swinv2_dense.errors import UserError
+from swinv2_dense.files import walk
 from swinv2_dense.inference.decoding import COLOURS, Decoder
 from swinv2_dense.inference.results import image_id_of
 from swinv2_dense.suffixes import CLIPS, IMAGES
@@ -69,7 +70,8 @@ def expand(source: str) -> list[tuple[str, str]]:
         return [(source, "stdin" if source == "-" else f"camera{source}")]
     path = Path(os.path.expanduser(source))  # Path's own fails on a file ~a.jpg
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in (*IMAGES, *CLIPS) and p.is_file())
+        files = (Path(place, name) for place, names in walk(path) for name in names)
+        found = sorted(p for p in files if p.suffix.lower() in (*IMAGES, *CLIPS) and p.is_file())
         if not found:
             raise UserError(f"{source} has no images or videos in it ({', '.join((*IMAGES, *CLIPS))})")
         return [(str(p), p.relative_to(path).with_suffix("").as_posix()) for p in found]

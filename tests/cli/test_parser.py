@@ -16,6 +16,15 @@ def parser() -> Parser:
     return made
 
 
+def test_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/cook")
+    options = ["--work-dir=~/w", "--cfg-options", "load_from=~/a.pth", "note=a~/b"]
+    args = parser().parse_args(["~/soup", *options])
+    assert (args.dish, args.work_dir) == ("/home/cook/soup", "/home/cook/w")
+    assert args.cfg_options == {"load_from": "/home/cook/a.pth", "note": "a~/b"}
+    assert parser().parse_args(["~soup.jpg"]).dish == "~soup.jpg"
+
+
 @pytest.mark.parametrize(
     ("argv", "line"),
     [

@@ -43,6 +43,16 @@ def test_standard_input(image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> N
     assert np.array_equal(item.image, image)
 
 
+def test_linked_folders_are_looked_into_once(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "a.png").rename(tmp_path / "elsewhere" / "d.png")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "below" / "circle").symlink_to(folder)
+    (folder / ".hidden").mkdir()
+    (folder / "below" / "b.png").rename(folder / ".hidden" / "b.png")
+    assert [name for _, name in expand(str(folder))] == ["c", "linked/d"]
+
+
 def test_problems_are_noted(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "broken.mp4").write_bytes(b"no video")
