@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from swinv2_dense.checks.segmentations import filled, segmentation_problem
 from swinv2_dense.inference.results import Classification, Detections, Result, SegmentationMap
 
 __all__ = ["Counts", "Objects", "count"]
@@ -15,10 +18,21 @@ IGNORED = 255
 
 @dataclass
 class Objects(Detections):
-    """True ones. ``crowds`` (M x 4) and ``crowd_labels`` (M): regions of a class which holds any number of objects."""
+    """True ones. ``crowds`` (M x 4) and ``crowd_labels`` (M): regions of a class which holds any number of objects.
+    ``segmentations``: COCO's of each, None where it has none; their pixels are made when they are drawn."""
 
     crowds: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     crowd_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    segmentations: Sequence[Any] = ()
+
+    def with_masks(self) -> Objects:
+        """With the masks of the segmentations, in the size of the image; empty where there is none or a broken one."""
+        height, width = self.image.shape[:2]
+        masks = np.zeros((len(self), height, width), bool)
+        for mask, segmentation in zip(masks, self.segmentations, strict=True):
+            if segmentation and not segmentation_problem(segmentation, height, width):
+                mask[:] = filled(segmentation, height, width)
+        return replace(self, masks=masks)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from swinv2_dense.analysis.confusion import Objects
 from swinv2_dense.files import read_text, write_figure, write_image, write_text
 from swinv2_dense.inference.results import Result
 from swinv2_dense.visualization.captions import write_words
@@ -150,8 +151,11 @@ def write_worst(cases: Iterable[tuple[float, Result, Result]], folder: Path) -> 
     earlier = [path for path in folder.glob("*.jpg") if re.match(r"\d{2,}_", path.name)]
     written = []
     for number, (_, truth, predicted) in enumerate(cases, start=1):
-        pair = [replace(truth, image=predicted.image, scores=None), predicted]
-        sheets = [_titled(r.enlarged().plot(), title) for r, title in zip(pair, ("truth", "prediction"), strict=True)]
+        true = replace(truth, image=predicted.image, scores=None)
+        if isinstance(true, Objects) and predicted.masks is not None:
+            true = true.with_masks()
+        named = (("truth", true), ("prediction", predicted))
+        sheets = [_titled(result.enlarged().plot(), title) for title, result in named]
         height, width = sheets[0].shape[:2]
         axis = int(width <= 3 * height)  # strips of frames one below the other
         gap = np.full((height, _GAP, 3) if axis else (_GAP, width, 3), 255, np.uint8)

@@ -52,6 +52,7 @@ def _of_dataset(data: Any, scope: str) -> Iterator[Result]:
             boxes, labels = _boxes(info["instances"], crowds=False)
             crowds, crowd_labels = _boxes(info["instances"], crowds=True)
             about |= {"source": info["img_path"], "scores": np.ones(len(labels))}
+            about |= {"segmentations": [one.get("mask") for one in info["instances"] if not one.get("ignore_flag")]}
             yield Objects(**about, boxes=boxes, labels=labels, crowds=crowds, crowd_labels=crowd_labels)
         elif scope == "mmseg":
             yield _map(load, info, about)

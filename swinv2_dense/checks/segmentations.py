@@ -1,4 +1,4 @@
-"""What is wrong with a box, a polygon or run lengths, held against the image before native code sees them.
+"""A box, a polygon or run lengths: what is wrong with them, before native code sees them, and their pixels.
 
 pycocotools and OpenCV take any numbers: a coordinate of 1e9 or run lengths of another image end the process, or take
 gigabytes.
@@ -14,6 +14,7 @@ __all__ = [
     "Problem",
     "box_problem",
     "decompress",
+    "filled",
     "is_empty",
     "polygon_problem",
     "run_lengths_problem",
@@ -25,6 +26,18 @@ Problem = tuple[str, str, bool]  # kind, detail, serious
 _SLACK = 1.0  # pixels that annotations may reach over the edge: COCO's own do
 _REACH = 0.5  # of the image's side: what reaches further is of another image
 _DIGITS = 7  # of a run length in pycocotools' text: 35 bits
+
+
+def filled(segmentation: list[Any] | dict[str, Any], height: int, width: int) -> np.ndarray:
+    """The pixels, bool, H x W, of polygons or of run lengths, compressed or not, without a
+    :func:`segmentation_problem`."""
+    from pycocotools import mask as run_lengths
+
+    if isinstance(segmentation, list):
+        segmentation = run_lengths.merge(run_lengths.frPyObjects(segmentation, height, width))
+    elif isinstance(segmentation["counts"], list):
+        segmentation = run_lengths.frPyObjects(segmentation, height, width)
+    return np.asarray(run_lengths.decode(segmentation), bool)
 
 
 def box_problem(box: Any, height: int, width: int) -> Problem | None:

@@ -8,9 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 from mmdet.datasets.transforms import LoadAnnotations
-from pycocotools import mask as run_lengths
 
-from swinv2_dense.checks.segmentations import segmentation_problem
+from swinv2_dense.checks.segmentations import filled, segmentation_problem
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import shown
 from swinv2_dense.registry import TRANSFORMS
@@ -48,15 +47,8 @@ class LoadInstances(LoadAnnotations):
             return instance
         if instance["ignore_flag"]:
             return instance  # a crowd: mmdet puts a mask without extent in its place
-        polygons = list(outlines(_decode(mask, height, width)))
+        polygons = list(outlines(filled(mask, height, width).astype(np.uint8)))
         return {**instance, "mask": polygons, "ignore_flag": int(not polygons)}
-
-
-def _decode(mask: dict[str, Any], height: int, width: int) -> np.ndarray:
-    """uint8, H x W, of run lengths, compressed or not."""
-    if isinstance(mask["counts"], list):
-        mask = run_lengths.frPyObjects(mask, height, width)
-    return run_lengths.decode(mask)
 
 
 def outlines(mask: np.ndarray) -> Iterator[list[float]]:

@@ -74,3 +74,12 @@ def test_in_crowds_nothing_is_counted(predicted: Any, entries: dict[tuple[int, i
     for place, number in entries.items():
         expected[place] = number
     assert np.array_equal(count(truth, boxes(*predicted), 2).matrix, expected)
+
+
+def test_masks_of_the_truth() -> None:
+    polygon, runs, outside = [[1, 1, 5, 1, 5, 4, 1, 4]], {"size": [8, 8], "counts": [8, 4, 52]}, [[900] * 6]
+    truth = Objects(IMAGE, labels=np.zeros(4, np.int64), segmentations=[polygon, runs, outside, None])
+    masks = truth.with_masks().masks
+    assert masks is not None
+    assert masks.shape == (4, 8, 8) and masks.sum(axis=(1, 2)).tolist() == [12, 4, 0, 0]
+    assert masks[0, 1:4, 1:5].all() and masks[1, :4, 1].all()

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from swinv2_dense.analysis.confusion import Objects
 from swinv2_dense.analysis.report import (
     class_table,
     draw_confusion,
@@ -19,7 +20,7 @@ from swinv2_dense.analysis.report import (
     write_csv,
     write_worst,
 )
-from swinv2_dense.inference.results import Classification
+from swinv2_dense.inference.results import Classification, Detections
 
 MATRIX = np.array([[6, 2, 1], [0, 3, 0], [1, 0, 0]])
 
@@ -57,6 +58,20 @@ def test_truth_has_no_score(tmp_path: Path) -> None:
     sheet = cv2.imread(str(path))
     plates = [(np.abs(part[20:60].astype(int) - 99) > 30).any(axis=(0, 2)).sum() for part in np.split(sheet, [244], 1)]
     assert plates[0] < plates[1] - 10  # "cat" is shorter than "cat 1.00"
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_truth_is_drawn_as_predictions_are(tmp_path: Path, masks: bool) -> None:
+    """With masks where there are some in the prediction, else with boxes alone."""
+    pytest.importorskip("mmdet", reason="needs the det extra")
+    image, box = np.full((200, 240, 3), 99, np.uint8), np.array([[40.0, 40, 200, 160]])
+    found = np.zeros((1, 200, 240), bool) if masks else None
+    predicted = Detections(image, labels=np.array([0]), scores=np.ones(1), boxes=box, masks=found, classes=("cat",))
+    outline = [[40, 40, 200, 40, 200, 160, 40, 160]]
+    truth = Objects(image, "x/a.jpg", labels=np.array([0]), boxes=box, segmentations=[outline], classes=("cat",))
+    (path,) = write_worst([(0.8, truth, predicted)], tmp_path)
+    inside = cv2.imread(str(path))[20 + 100 : 20 + 150, 60:180].astype(int)
+    assert ((np.abs(inside - 99) > 20).any(axis=2).mean() > 0.9) == masks
 
 
 def test_strips_of_frames_lie_one_below_the_other(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as run_lengths
 
 from swinv2_dense.checks.coco_file import check_tables, is_id, read_coco
 from swinv2_dense.checks.findings import Finding, raise_first
-from swinv2_dense.checks.segmentations import segmentation_problem
+from swinv2_dense.checks.segmentations import filled, segmentation_problem
 from swinv2_dense.errors import UserError
 from swinv2_dense.files import encode_image, shown, walk, within, write_text, writing_folder
 from swinv2_dense.progress import Progress, counted, silent
@@ -165,17 +164,8 @@ def _check_objects(file: Path, image: dict[str, Any], annotations: list[dict[str
 def _semantic_map(height: int, width: int, annotations: list[dict[str, Any]]) -> np.ndarray:
     labels = np.full((height, width), _UNLABELLED, np.uint8)
     masks = [
-        (_decode(annotation["segmentation"], height, width), annotation["category_id"]) for annotation in annotations
+        (filled(annotation["segmentation"], height, width), annotation["category_id"]) for annotation in annotations
     ]
     for mask, category in sorted(masks, key=lambda pair: -int(pair[0].sum())):
         labels[mask] = category - 1
     return labels
-
-
-def _decode(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """bool, H x W, of polygons or of run lengths, compressed or not."""
-    if isinstance(segmentation, list):
-        segmentation = run_lengths.merge(run_lengths.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        segmentation = run_lengths.frPyObjects(segmentation, height, width)
-    return run_lengths.decode(segmentation).astype(bool)
