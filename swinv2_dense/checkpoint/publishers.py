@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from swinv2_dense.errors import UserError
 
-__all__ = ["HEADS", "PREFIXES", "clean", "identify", "renamer", "table_of", "unflattened"]
+__all__ = ["HEADS", "PREFIXES", "clean", "identify", "names_of", "renamer", "table_of", "unflattened"]
 
 _BLOCK = "layers.{s}.blocks.{b}"
 _NAMES = (
@@ -80,7 +80,7 @@ _TORCHVISION = {
     "layers.{s}.downsample.reduction": "features.{e}.reduction",
     "layers.{s}.downsample.norm": "features.{e}.norm",
 }
-_OURS = {"head": "head.fc", "layers.{s}.pretrained_window_size": "layers.{s}.pretrained_window_size"}
+_OURS = {"layers.{s}.pretrained_window_size": "layers.{s}.pretrained_window_size"}
 _TABLES: dict[str, dict[str, str]] = {
     "microsoft": {},
     "timm": _TIMM,
@@ -223,3 +223,10 @@ def table_of(publisher: str) -> dict[str, str]:
     """The authors' names -> the publisher's."""
     special = _TABLES[publisher]
     return {**special, **{name: name for name in (*_NAMES, *_BUFFERS) if name not in special}}
+
+
+def names_of(publisher: str) -> dict[str, str]:
+    """The publisher's names -> the authors'. A head of ours is MMPretrain's (``head.fc``), or beside a bare backbone the
+    authors' (``head``)."""
+    names = {theirs: authors for authors, theirs in table_of(publisher).items()}
+    return {**names, "head.fc": "head"} if publisher == "ours" else names

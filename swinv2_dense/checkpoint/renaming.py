@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from swinv2_dense.checkpoint.publishers import PREFIXES, clean, identify, renamer, table_of, unflattened
+from swinv2_dense.checkpoint.publishers import PREFIXES, clean, identify, names_of, renamer, table_of, unflattened
 from swinv2_dense.errors import UserError
 
 __all__ = ["Weights", "check_finite", "from_authors", "to_authors"]
@@ -70,7 +70,7 @@ def to_authors(state_dict: Mapping[str, object], prefer: str = "", source: str =
         )
     publisher, prefix = identity
     weights = Weights(publisher, prefix, {})
-    rename = renamer({theirs: authors for authors, theirs in table_of(publisher).items()})
+    rename = renamer(names_of(publisher))
     for key, value in cleaned.items():
         if isinstance(value, Tensor):
             _sort_in(weights, key, value.detach(), rename)

@@ -174,17 +174,19 @@ def test_our_detectors_backbone_is_written_for_every_library(to: str, tmp_path: 
 
 
 @pytest.mark.parametrize("to", TARGETS)
-def test_our_classifiers_head_is_written_for_every_library(to: str, tmp_path: Path) -> None:
-    classifier = nn.Module()
-    classifier.backbone = SwinTransformerV2(ARCH, window_size=4, out_indices=3)
-    classifier.head = nn.Module()
-    classifier.head.fc = nn.Linear(classifier.backbone.num_features[-1], 5)
-    torch.save({"state_dict": classifier.state_dict(), "meta": {}}, tmp_path / "epoch_1.pth")
+@pytest.mark.parametrize("names", [("backbone.", "head.fc."), ("", "head."), ("", "head.fc.")])
+def test_our_classifiers_head_is_written_for_every_library(to: str, names: tuple[str, str], tmp_path: Path) -> None:
+    """Of MMPretrain's classifiers, and beside the names of a backbone alone."""
+    backbone = SwinTransformerV2(ARCH, window_size=4, out_indices=3)
+    fc = nn.Linear(backbone.num_features[-1], 5)
+    parts = zip(names, (backbone, fc), strict=True)
+    state = {f"{prefix}{name}": value for prefix, part in parts for name, value in part.state_dict().items()}
+    torch.save({"state_dict": state, "meta": {}}, tmp_path / "epoch_1.pth")
     out = tmp_path / ("out" if to == "huggingface" else "out.pth")
     assert convert(tmp_path / "epoch_1.pth", out, to, image_size=128) == []
     head = to_authors(read(out).state_dict).head
-    assert torch.equal(head["head.weight"], classifier.head.fc.weight)
-    assert torch.equal(head["head.bias"], classifier.head.fc.bias)
+    assert torch.equal(head["head.weight"], fc.weight)
+    assert torch.equal(head["head.bias"], fc.bias)
 
 
 @torch.no_grad()

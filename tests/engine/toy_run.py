@@ -208,6 +208,7 @@ def limit_files(size: int) -> None:
 
 def _train(cfg: Config, hooks: list[Hook], output: str) -> None:
     os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     torch.set_num_threads(1)
     yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)  # it takes longer than the training
     sys.stdout = sys.stderr = open(output, "a", buffering=1)  # noqa: SIM115
