@@ -226,7 +226,7 @@ def table_of(publisher: str) -> dict[str, str]:
 
 
 def names_of(publisher: str) -> dict[str, str]:
-    """The publisher's names -> the authors'. A head of ours is MMPretrain's (``head.fc``), or beside a bare backbone the
-    authors' (``head``)."""
+    """The publisher's names -> the authors'. A head of ours is called as MMPretrain's (``head.fc``), or beside a bare
+    backbone as the authors' (``head``)."""
     names = {theirs: authors for authors, theirs in table_of(publisher).items()}
     return {**names, "head.fc": "head"} if publisher == "ours" else names
