@@ -95,11 +95,11 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_train(self, runner: Runner) -> None:
         """Save the last state of a training that a hook stopped early too: mmengine looks at the length alone."""
-        if not (self.save_last and getattr(runner.train_loop, "stop_training", False)):
-            return
-        if self._saved_iter != runner.iter:
+        stopped = getattr(runner.train_loop, "stop_training", False)
+        if self.save_last and stopped and self._saved_iter != runner.iter:
             step = runner.epoch if self.by_epoch else runner.iter
             self._save_checkpoint_with_step(runner, step, {"epoch": runner.epoch, "iter": runner.iter})
+        super().after_train(runner)
 
     def save_now(self, runner: Runner, epoch: int, iteration: int) -> None:
         """Save on SIGTERM, whatever the interval, unless this iteration is saved: ``epoch`` and ``iteration`` are done.

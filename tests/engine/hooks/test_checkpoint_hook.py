@@ -62,6 +62,19 @@ def test_the_last_state_of_a_training_that_stops_early_is_saved(
     assert [path.name for path in tmp_path.glob("*.pth")] == saved
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_what_is_saved_is_published_by_mmengine(tmp_path: Path, stopped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the config asks for it, by ``published_keys``."""
+    published: list[str] = []
+    monkeypatch.setattr(SafeCheckpointHook, "_publish_model", lambda self, runner, path: published.append(path))
+    run = Validated(tmp_path, {}, 7, save_best="acc", published_keys=["state_dict"])
+    run.gives(acc=0.5)
+    run.hook.save_last = True
+    run.runner.train_loop, run.runner.max_iters = SimpleNamespace(stop_training=stopped), 12
+    run.hook.after_train(run.runner)
+    assert [Path(path).name for path in published] == ["iter_7.pth"] * stopped + ["best_acc_iter_7.pth"]
+
+
 def test_a_metric_that_the_validation_does_not_give_is_one_line(tmp_path: Path) -> None:
     run = Validated(tmp_path, {}, save_best="coco/bbox_map")
     with pytest.raises(
