@@ -34,6 +34,7 @@ except ImportError:  # Windows: what killed writers left stays
 __all__ = [
     "CannotWriteError",
     "encode_image",
+    "files_below",
     "lock",
     "make_out",
     "open_regular",
@@ -486,6 +487,12 @@ def walk(
     for entry in entries:
         if entry.is_dir() and (dotted or not entry.name.startswith(".")):
             yield from walk(os.path.join(folder, entry.name), dotted=dotted, above=above | {real})
+
+
+def files_below(folder: PathLike) -> Iterator[Path]:
+    """Files in a folder and all folders in it, as :func:`walk` finds them; none whose name begins with a dot."""
+    for place, names in walk(folder):
+        yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def within(folder: PathLike, name: str, what: str = "name") -> Path:

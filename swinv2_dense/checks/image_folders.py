@@ -12,11 +12,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from swinv2_dense.checkpoint.imagenet_rows import CLASSES_1K, CLASSES_22K, rows_of_22k
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import walk
+from swinv2_dense.files import files_below
 from swinv2_dense.suffixes import IMAGES
 
 __all__ = ["ClassFolders", "class_folders", "images_below", "labels_of", "others_below", "wnids"]
@@ -137,7 +136,4 @@ def others_below(folder: str | os.PathLike[str], suffixes: tuple[str, ...] = IMA
 
 
 def _below(folder: str | os.PathLike[str], wanted: Callable[[str], bool]) -> Iterator[str]:
-    for place, names in walk(folder):
-        for name in names:
-            if wanted(name) and not name.startswith("."):
-                yield str(Path(place, name).relative_to(folder))
+    return (str(path.relative_to(folder)) for path in files_below(folder) if wanted(path.name))

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from swinv2_dense.suggestions import did_you_mean, nearest
 
-_HOME = re.compile(r"^(?:[-\w.]+=)?~(?=/|$)")  # which no shell replaces in --out=~/x, and none where it is quoted
-
 __all__ = ["HelpWithDefaults", "Parser", "add_cfg_options", "add_common_options", "add_config", "add_model"]
+
+_HOME = re.compile(r"^(?:[-\w.]+=)?~(?=/|$)")  # which no shell replaces in --out=~/x, and none where it is quoted
 
 
 class HelpWithDefaults(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):

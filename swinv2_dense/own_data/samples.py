@@ -14,7 +14,7 @@ from PIL import Image
 
 from swinv2_dense.checks.images import is_turned
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import shown, walk
+from swinv2_dense.files import files_below, shown
 from swinv2_dense.suffixes import IMAGES
 
 __all__ = [
@@ -123,10 +123,7 @@ def split_folder(root: Path, split: str) -> Path | None:
 
 def find_images(folder: Path, suffixes: Sequence[str] = IMAGES) -> Iterator[Path]:
     """Images in a folder and the folders in it, sorted."""
-    for place, names in walk(folder):
-        for name in names:
-            if name.lower().endswith(tuple(suffixes)) and not name.startswith("."):
-                yield Path(place, name)
+    return (path for path in files_below(folder) if path.name.lower().endswith(tuple(suffixes)))
 
 
 def image_size(path: Path) -> tuple[int, int]:

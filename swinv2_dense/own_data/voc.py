@@ -10,7 +10,7 @@ from typing import Any
 
 from swinv2_dense.checks.images import read_header
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import read_text, shown, walk
+from swinv2_dense.files import files_below, read_text, shown
 from swinv2_dense.own_data.lists import split_by_lists
 from swinv2_dense.own_data.samples import SPLITS, Found, Sample, image_size, split_folder
 from swinv2_dense.suffixes import IMAGES
@@ -28,7 +28,7 @@ def find_xmls(folder: Path) -> list[Path]:
         return []
     inside = sorted(folder.iterdir())
     for place in (path for path in inside if path.name.lower() in _ANNOTATIONS):
-        if found := sorted(Path(below, name) for below, names in walk(place) for name in names if _is_xml(Path(name))):
+        if found := sorted(path for path in files_below(place) if _is_xml(path)):
             return found
     return [path for path in inside if _is_xml(path)]
 

@@ -14,7 +14,7 @@ import numpy as np
 from swinv2_dense.checks.clips import read_class_names
 from swinv2_dense.datasets.clip_decoding import ClipReader
 from swinv2_dense.errors import UserError
-from swinv2_dense.files import shown, walk, write_text
+from swinv2_dense.files import files_below, shown, write_text
 from swinv2_dense.progress import Progress, silent
 from swinv2_dense.suffixes import CLIPS
 from swinv2_dense.suggestions import nearest
@@ -82,9 +82,7 @@ def other_files(folder: Path) -> list[str]:
 
 def _files(folder: Path, root: Path) -> Iterator[str]:
     """Files below a folder as paths from ``root`` on, but for dot files and those in dot folders."""
-    for place, names in walk(folder):
-        below = Path(place).relative_to(root)
-        yield from ((below / name).as_posix() for name in names if not name.startswith("."))
+    return (path.relative_to(root).as_posix() for path in files_below(folder))
 
 
 def check_clip(folder: Path, min_frames: int, clip: Clip) -> Clip:
